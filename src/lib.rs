@@ -1,4 +1,10 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod base;
+pub mod broker;
+pub mod network;
 pub mod openwire;
+pub mod security;
+pub mod store;
+pub mod transport;
+pub mod web;

@@ -4,6 +4,9 @@
 
 pub mod clock;
 pub mod id;
+pub mod options;
+pub mod secret;
 pub mod size;
+pub mod uri;
 
 pub use clock::{Clock, ManualClock, SystemClock};
