@@ -123,8 +123,10 @@ impl Destination {
 }
 
 impl fmt::Display for Destination {
+    /// As ActiveMQ prints it: with its prefix, unless it is composite.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.class.prefix(), self.name())
+        let prefix = if self.is_composite() { "" } else { self.class.prefix() };
+        write!(f, "{prefix}{}", self.name())
     }
 }
 

@@ -25,6 +25,14 @@ pub enum WireError {
     TooDeep { limit: u32 },
     #[error("cache index {index} at offset {offset} is outside the {slots} slots negotiated")]
     CacheIndex { offset: usize, index: i16, slots: usize },
+    #[error("frame holds {extra} bytes of flags that no field takes, or sets spare ones")]
+    TrailingFlags { extra: usize },
+    #[error("a field needs a flag, but the {length} bytes of flags are used up")]
+    MissingFlag { length: usize },
+    #[error("a frame of {frame} bytes asks for more than {limit} bytes of array elements")]
+    Inflates { frame: usize, limit: usize },
+    #[error("values cached for the peer take more than {limit} bytes")]
+    CacheFull { limit: usize },
     #[error("cache slot {index} holds no {expected}")]
     CacheKind { index: i16, expected: &'static str },
     #[error("a pre-marshalled nested message is not supported")]
@@ -33,8 +41,12 @@ pub enum WireError {
     TooLong { what: &'static str, length: usize, limit: usize },
     #[error("primitive map: {0}")]
     Map(String),
-    #[error("unexpected magic {found:?}: the peer does not speak OpenWire")]
+    #[error("a wire format's properties: {0}")]
+    Properties(String),
+    #[error("Remote wire format magic is invalid: {found:02x?}, the peer does not speak OpenWire")]
     Magic { found: [u8; 8] },
+    #[error("Remote wire format ({version}) is lower the minimum version required ({minimum})")]
+    Version { version: i32, minimum: i32 },
     #[error("Frame size of {size} larger than max allowed {limit}")]
     FrameTooLarge { size: String, limit: String },
 }

@@ -21,6 +21,21 @@ impl Text {
         is_modified_utf8(bytes).then(|| Self(Arc::from(bytes)))
     }
 
+    /// Takes bytes from outside as a Java reader does, which also takes characters that were spelt
+    /// longer than needed, and a plain zero byte; they are kept in their proper form.
+    pub fn from_java_utf8(bytes: &[u8]) -> Option<Self> {
+        Self::from_modified_utf8(bytes).or_else(|| read_java_utf8(bytes).map(Self::from_utf16))
+    }
+
+    /// Takes bytes that are one character each, as tight encoding writes what is all ASCII.
+    pub fn from_latin1(bytes: &[u8]) -> Self {
+        if is_plain(bytes) {
+            Self(Arc::from(bytes))
+        } else {
+            Self::from_utf16(bytes.iter().map(|byte| u16::from(*byte)))
+        }
+    }
+
     /// The encoded form, as it stands on the wire without its length.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -86,9 +101,33 @@ fn push_unit(bytes: &mut Vec<u8>, unit: u16) {
     }
 }
 
+/// Whether every byte is in 1..128, so that it is a character of its own in every encoding.
+fn is_plain(bytes: &[u8]) -> bool {
+    bytes.is_ascii() && !bytes.contains(&0)
+}
+
+/// The code units, read without asking whether each was spelt as short as can be.
+fn read_java_utf8(bytes: &[u8]) -> Option<Vec<u16>> {
+    let mut units = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    let low = |byte: &u8| (byte & 0xC0 == 0x80).then(|| u16::from(byte & 0x3F));
+    while let Some((first, tail)) = rest.split_first() {
+        let high = u16::from(*first);
+        let (unit, tail) = match (first, tail) {
+            (0..0x80, tail) => (high, tail),
+            (0xC0..0xE0, [a, tail @ ..]) => ((high & 0x1F) << 6 | low(a)?, tail),
+            (0xE0..0xF0, [a, b, tail @ ..]) => ((high & 0x0F) << 12 | low(a)? << 6 | low(b)?, tail),
+            _ => return None,
+        };
+        units.push(unit);
+        rest = tail;
+    }
+    Some(units)
+}
+
 /// One pass; a byte of the ASCII kind costs one comparison.
 fn is_modified_utf8(bytes: &[u8]) -> bool {
-    if bytes.is_ascii() && !bytes.contains(&0) {
+    if is_plain(bytes) {
         return true;
     }
     let mut rest = bytes;
@@ -108,7 +147,7 @@ fn is_modified_utf8(bytes: &[u8]) -> bool {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        if text.is_ascii() && !text.as_bytes().contains(&0) {
+        if is_plain(text.as_bytes()) {
             Self(Arc::from(text.as_bytes()))
         } else {
             Self::from_utf16(text.encode_utf16())
@@ -170,6 +209,23 @@ mod tests {
         let text = Text::from_utf16([0xD83D]);
         assert_eq!(text.to_utf16(), [0xD83D]);
         assert_eq!(Text::from_modified_utf8(text.as_bytes()), Some(text));
+    }
+
+    #[test]
+    fn a_java_reader_takes_long_spellings_but_no_broken_ones() {
+        let read = |bytes: &[u8]| Text::from_java_utf8(bytes);
+        assert_eq!(read(&[0x41, 0]), Some(Text::from("A\0")));
+        assert_eq!(read(&[0xC1, 0x81]), Some(Text::from("A")));
+        assert_eq!(read(&[0xE0, 0x81, 0x81]), Some(Text::from("A")));
+        for bytes in [&[0x80][..], &[0xC3], &[0xC3, 0x41], &[0xE1, 0x80], &[0xF0, 0x9F, 0x98, 0x80]]
+        {
+            assert_eq!(read(bytes), None, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn latin_1_is_one_byte_a_character() {
+        assert_eq!(Text::from_latin1(b"A\0\xE9"), Text::from("A\0é"));
     }
 
     #[test]
