@@ -1,0 +1,224 @@
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+
+/**
+ * A broker process on free loopback ports with a directory of its own. Both brokers read the same
+ * configuration file, so a test means the same thing for both.
+ */
+final class Broker implements AutoCloseable {
+    /** A connector without limits that matter, one with small limits, one that drops size prefixes. */
+    private static final String CONFIGURATION = """
+            <beans xmlns="http://www.springframework.org/schema/beans"
+                   xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
+                   xsi:schemaLocation="http://www.springframework.org/schema/beans
+                     http://www.springframework.org/schema/beans/spring-beans.xsd
+                     http://activemq.apache.org/schema/core
+                     http://activemq.apache.org/schema/core/activemq-core.xsd">
+              <broker xmlns="http://activemq.apache.org/schema/core" brokerName="jms" persistent="false"
+                      useJmx="false" dataDirectory="${activemq.data}">
+                <destinationPolicy>
+                  <policyMap>
+                    <policyEntries>
+                      <policyEntry topic=">">
+                        <pendingMessageLimitStrategy>
+                          <constantPendingMessageLimitStrategy limit="1000"/>
+                        </pendingMessageLimitStrategy>
+                      </policyEntry>
+                      <policyEntry topic="Slow.>">
+                        <pendingMessageLimitStrategy>
+                          <constantPendingMessageLimitStrategy limit="10"/>
+                        </pendingMessageLimitStrategy>
+                      </policyEntry>
+                      <policyEntry queue="Prioritized.>" prioritizedMessages="true"/>
+                      <policyEntry queue="Expiring.>" expireMessagesPeriod="500"/>
+                    </policyEntries>
+                  </policyMap>
+                </destinationPolicy>
+                <systemUsage>
+                  <systemUsage>
+                    <memoryUsage><memoryUsage limit="1 gb"/></memoryUsage>
+                    <storeUsage><storeUsage limit="2 gb"/></storeUsage>
+                    <tempUsage><tempUsage limit="2 gb"/></tempUsage>
+                  </systemUsage>
+                </systemUsage>
+                <transportConnectors>
+                  <transportConnector name="openwire"
+                    uri="tcp://127.0.0.1:%d?maximumConnections=3000&amp;wireFormat.maxFrameSize=104857600"/>
+                  <transportConnector name="small"
+                    uri="tcp://127.0.0.1:%d?maximumConnections=3&amp;wireFormat.maxFrameSize=100000"/>
+                  <transportConnector name="bare"
+                    uri="tcp://127.0.0.1:%d?wireFormat.sizePrefixDisabled=true"/>
+                </transportConnectors>
+              </broker>
+            </beans>
+            """;
+    private static final int START_SECONDS = 60;
+    private static final int STOP_SECONDS = 30;
+
+    private static Broker shared;
+
+    private final Path directory;
+    private final Process process;
+    private final List<Integer> ports;
+
+    private Broker(Path directory, Process process, List<Integer> ports) {
+        this.directory = directory;
+        this.process = process;
+        this.ports = ports;
+    }
+
+    /** The broker that all tests share which need none of their own. */
+    static synchronized Broker shared() throws Exception {
+        if (shared == null) {
+            shared = System.getProperty("url") == null ? start() : new Broker(null, null, List.of());
+        }
+        return shared;
+    }
+
+    /** Starts one more broker of the kind under test, on ports of its own. */
+    static Broker start() throws Exception {
+        return start(freePorts(3));
+    }
+
+    /** Starts a broker where another one has been, as after a restart. */
+    static Broker start(List<Integer> ports) throws Exception {
+        Path directory = Files.createTempDirectory("openwired-jms");
+        Path file = directory.resolve("activemq.xml");
+        Files.writeString(file, CONFIGURATION.formatted(ports.toArray()));
+        ProcessBuilder builder = new ProcessBuilder(command(file, directory));
+        builder.directory(directory.toFile());
+        builder.redirectErrorStream(true);
+        builder.redirectOutput(directory.resolve("log").toFile());
+        Broker broker = new Broker(directory, builder.start(), ports);
+        Runtime.getRuntime().addShutdownHook(new Thread(broker.process::destroyForcibly));
+        broker.awaitStart();
+        return broker;
+    }
+
+    private static List<String> command(Path file, Path directory) {
+        List<String> command = new ArrayList<>();
+        String data = "-Dactivemq.data=" + directory.resolve("data");
+        switch (System.getProperty("broker", "openwired")) {
+            case "activemq" -> command.addAll(List.of(
+                    Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx2g", data,
+                    "-Dactivemq.conf=" + directory, "-cp", System.getProperty("broker.classpath"),
+                    "org.apache.activemq.console.command.ShellCommand", "start", "xbean:file:" + file));
+            case "openwired" -> command.addAll(List.of(
+                    System.getProperty("broker.binary"), "console", data, file.toString()));
+            default -> throw new IllegalArgumentException("-Dbroker is openwired or activemq");
+        }
+        return command;
+    }
+
+    private void awaitStart() throws Exception {
+        long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(START_SECONDS);
+        for (int port : ports) {
+            while (!accepts(port)) {
+                if (!process.isAlive() || System.nanoTime() > end) {
+                    throw new IllegalStateException("the broker did not start:\n" + Files.readString(log()));
+                }
+                process.waitFor(20, TimeUnit.MILLISECONDS);
+            }
+        }
+    }
+
+    private static boolean accepts(int port) {
+        try (Socket socket = new Socket()) {
+            socket.connect(new InetSocketAddress(InetAddress.getLoopbackAddress(), port), 1000);
+            return true;
+        } catch (IOException e) {
+            return false;
+        }
+    }
+
+    /** Ports that nobody listens on, all different. */
+    private static List<Integer> freePorts(int count) throws IOException {
+        List<ServerSocket> held = new ArrayList<>();
+        List<Integer> ports = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
+            held.add(socket);
+            ports.add(socket.getLocalPort());
+        }
+        for (ServerSocket socket : held) {
+            socket.close();
+        }
+        return ports;
+    }
+
+    List<Integer> ports() {
+        return ports;
+    }
+
+    /** Where clients connect that need nothing special. */
+    String url() {
+        return ports.isEmpty() ? System.getProperty("url") : "tcp://127.0.0.1:" + ports.get(0);
+    }
+
+    /** At most 3 connections, frames up to 100,000 bytes. */
+    String smallUrl() {
+        return own(1);
+    }
+
+    /** The connector that agrees to frames without a size before them. */
+    String bareUrl() {
+        return own(2);
+    }
+
+    private String own(int connector) {
+        if (ports.isEmpty()) {
+            throw new AssertionError("needs a broker with connectors of its own: run without -Durl");
+        }
+        return "tcp://127.0.0.1:" + ports.get(connector);
+    }
+
+    int port() {
+        return java.net.URI.create(url()).getPort();
+    }
+
+    boolean isAlive() {
+        return process == null || process.isAlive();
+    }
+
+    Path log() {
+        return directory.resolve("log");
+    }
+
+    /** Asks the process to end, as an operator would. */
+    void terminate() {
+        process.destroy();
+    }
+
+    /** Ends the process without any warning. */
+    void kill() throws InterruptedException {
+        process.destroyForcibly().waitFor();
+    }
+
+    @Override
+    public void close() throws Exception {
+        if (process == null) {
+            return;
+        }
+        process.destroy();
+        if (!process.waitFor(STOP_SECONDS, TimeUnit.SECONDS)) {
+            process.destroyForcibly().waitFor();
+        }
+        if (!Boolean.getBoolean("keep")) {
+            try (Stream<Path> files = Files.walk(directory)) {
+                for (Path path : files.sorted(Comparator.reverseOrder()).toList()) {
+                    Files.delete(path);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+import java.io.PrintStream;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+
+/**
+ * Runs the tests of all classes one after the other against one broker and prints a line for each.
+ *
+ * <p>System properties: {@code broker} (openwired or activemq: which one to start), {@code url} (use
+ * this running broker for what needs no configuration of its own), {@code only} (a part of the names
+ * of the tests to run), {@code repeat} (how often).
+ */
+public final class Run {
+    private static final List<Class<? extends JmsTest>> CLASSES = List.of(
+            Connections.class, Messages.class, Headers.class, Acknowledgement.class, Redelivery.class);
+
+    private static int passed;
+    private static final List<String> failed = new ArrayList<>();
+
+    private Run() { }
+
+    public static void main(String[] arguments) throws Exception {
+        String only = System.getProperty("only", "");
+        int repeat = Integer.getInteger("repeat", 1);
+        try (Broker broker = Broker.shared()) {
+            for (int round = 0; round < repeat; round++) {
+                for (Class<? extends JmsTest> type : CLASSES) {
+                    for (Method method : testsOf(type)) {
+                        if (nameOf(method).contains(only)) {
+                            run(type, method);
+                        }
+                    }
+                }
+            }
+            if (!broker.isAlive()) {
+                fail("the broker ended during the tests", "its log is " + broker.log());
+            }
+        }
+        if (passed + failed.size() == 0) {
+            fail("no test is named like `" + only + "`", "");
+        }
+        failed.forEach(name -> System.out.println("FAILED " + name));
+        System.out.println(passed + " passed, " + failed.size() + " failed");
+        System.exit(failed.isEmpty() ? 0 : 1);
+    }
+
+    private static List<Method> testsOf(Class<?> type) {
+        return Arrays.stream(type.getDeclaredMethods())
+                .filter(method -> method.isAnnotationPresent(Test.class))
+                .sorted(Comparator.comparing(Method::getName))
+                .toList();
+    }
+
+    private static String nameOf(Method method) {
+        return method.getDeclaringClass().getSimpleName() + "." + method.getName();
+    }
+
+    private static void run(Class<? extends JmsTest> type, Method method) throws Exception {
+        long start = System.nanoTime();
+        JmsTest test = type.getDeclaredConstructor().newInstance();
+        test.begin(nameOf(method));
+        Throwable thrown = inTime(test, method);
+        test.end();
+        long millis = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start);
+        if (thrown == null) {
+            passed++;
+            System.out.println("ok     " + nameOf(method) + " (" + millis + " ms)");
+        } else {
+            fail(nameOf(method), describe(thrown));
+        }
+    }
+
+    /** Runs the test in a thread of its own, so that one that hangs is named and left behind. */
+    private static Throwable inTime(JmsTest test, Method method) throws InterruptedException {
+        int seconds = method.getAnnotation(Test.class).seconds();
+        CompletableFuture<Throwable> end = new CompletableFuture<>();
+        Thread thread = new Thread(() -> end.complete(call(test, method)), nameOf(method));
+        thread.setDaemon(true);
+        thread.start();
+        try {
+            return end.get(seconds, TimeUnit.SECONDS);
+        } catch (TimeoutException e) {
+            AssertionError hung = new AssertionError("not finished after " + seconds + " s");
+            hung.setStackTrace(thread.getStackTrace());
+            thread.interrupt();
+            return hung;
+        } catch (ExecutionException e) {
+            return e.getCause();
+        }
+    }
+
+    private static Throwable call(JmsTest test, Method method) {
+        try {
+            method.setAccessible(true);
+            method.invoke(test);
+            return null;
+        } catch (InvocationTargetException e) {
+            return e.getCause();
+        } catch (ReflectiveOperationException e) {
+            return e;
+        }
+    }
+
+    private static void fail(String name, String why) {
+        failed.add(name);
+        System.out.println("FAILED " + name);
+        PrintStream out = System.out;
+        why.lines().map(line -> "       " + line).forEach(out::println);
+    }
+
+    /** The message, and of the stack only what lies in these tests, unless nothing does. */
+    private static String describe(Throwable thrown) {
+        StringWriter text = new StringWriter();
+        for (Throwable each = thrown; each != null; each = each.getCause()) {
+            text.append(each == thrown ? "" : "caused by ").append(each.toString()).append('\n');
+            Arrays.stream(each.getStackTrace())
+                    .filter(frame -> !frame.getClassName().contains("."))
+                    .filter(frame -> !frame.getClassName().equals("Run"))
+                    .forEach(frame -> text.append("  at ").append(frame.toString()).append('\n'));
+        }
+        if (Boolean.getBoolean("stack")) {
+            thrown.printStackTrace(new PrintWriter(text, true));
+        }
+        return text.toString();
+    }
+}
