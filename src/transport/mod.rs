@@ -1,5 +1,20 @@
 //! Bytes between sockets and frames.
 //!
 //! * [`options`] is what a configuration can ask of a connector.
+//! * [`listener`] opens a port and accepts; [`admission`] says how many are let in; [`connector`] is
+//!   the open port as its connections know it.
+//! * [`frame_reader`] cuts bytes into frames, of any stream.
+//!
+//! **Invariant:** nothing here decodes a command.
 
+pub mod admission;
+pub mod connector;
+pub mod frame_reader;
+pub mod listener;
 pub mod options;
+mod socket;
+
+pub use admission::Slot;
+pub use connector::Connector;
+pub use frame_reader::FrameReader;
+pub use listener::{Accepted, BindError, Listener};
