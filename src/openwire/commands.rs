@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::cache::CachedValue;
 use super::fields::{
     Cacheable, FieldReader, FieldWriter, Structure, WireError, since, wire_header, wire_kind,
     wire_types,
@@ -501,45 +502,52 @@ impl Structure for TransactionId {
 macro_rules! cacheable {
     ($($name:ident)*) => { $(
         impl Cacheable for $name {
-            fn to_command(this: &Arc<Self>) -> Command {
-                Command::$name(Arc::clone(this))
+            fn to_cached(this: &Arc<Self>) -> CachedValue {
+                CachedValue::$name(Arc::clone(this))
             }
 
-            fn from_command(command: &Command) -> Option<Arc<Self>> {
-                if let Command::$name(it) = command { Some(Arc::clone(it)) } else { None }
+            fn from_cached(value: &CachedValue) -> Option<Arc<Self>> {
+                if let CachedValue::$name(it) = value { Some(Arc::clone(it)) } else { None }
             }
         }
     )* };
 }
 
-cacheable! { BrokerId ConnectionId SessionId ConsumerId ProducerId Destination }
+cacheable! { BrokerId ConnectionId SessionId ConsumerId ProducerId Destination TransactionId }
 
-impl Cacheable for TransactionId {
-    fn to_command(this: &Arc<Self>) -> Command {
-        match &**this {
-            Self::Local(id) => id.clone().into(),
-            Self::Xa(id) => id.clone().into(),
-        }
-    }
-
-    fn from_command(command: &Command) -> Option<Arc<Self>> {
-        if let Command::LocalTransactionId(id) = command {
-            return Some(Arc::new(Self::Local((**id).clone())));
-        }
-        if let Command::XaTransactionId(id) = command {
-            return Some(Arc::new(Self::Xa((**id).clone())));
-        }
-        None
-    }
-}
-
+/// Where a field may hold any structure, an id in it is the same value as in a field of its own.
 impl Cacheable for Command {
-    fn to_command(this: &Arc<Self>) -> Command {
-        (**this).clone()
+    fn to_cached(this: &Arc<Self>) -> CachedValue {
+        macro_rules! by_kind {
+            ($($kind:ident)*) => { match &**this {
+                $( Self::$kind(it) => CachedValue::$kind(Arc::clone(it)), )*
+                Self::LocalTransactionId(id) => {
+                    CachedValue::TransactionId(Arc::new(TransactionId::Local((**id).clone())))
+                }
+                Self::XaTransactionId(id) => {
+                    CachedValue::TransactionId(Arc::new(TransactionId::Xa((**id).clone())))
+                }
+                _ => CachedValue::Other(Arc::clone(this)),
+            } };
+        }
+        by_kind! { BrokerId ConnectionId SessionId ConsumerId ProducerId Destination }
     }
 
-    fn from_command(command: &Command) -> Option<Arc<Self>> {
-        Some(Arc::new(command.clone()))
+    fn from_cached(value: &CachedValue) -> Option<Arc<Self>> {
+        Some(match value {
+            CachedValue::Null => return None,
+            CachedValue::BrokerId(id) => Arc::new(Self::BrokerId(Arc::clone(id))),
+            CachedValue::ConnectionId(id) => Arc::new(Self::ConnectionId(Arc::clone(id))),
+            CachedValue::SessionId(id) => Arc::new(Self::SessionId(Arc::clone(id))),
+            CachedValue::ConsumerId(id) => Arc::new(Self::ConsumerId(Arc::clone(id))),
+            CachedValue::ProducerId(id) => Arc::new(Self::ProducerId(Arc::clone(id))),
+            CachedValue::Destination(it) => Arc::new(Self::Destination(Arc::clone(it))),
+            CachedValue::TransactionId(id) => Arc::new(match &**id {
+                TransactionId::Local(id) => id.clone().into(),
+                TransactionId::Xa(id) => id.clone().into(),
+            }),
+            CachedValue::Other(command) => Arc::clone(command),
+        })
     }
 }
 

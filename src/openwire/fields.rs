@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Command, Text, Throwable};
+use super::cache::CachedValue;
+use super::{Text, Throwable};
 
 /// Why a frame could not be read or written. The peer broke the protocol; the connection ends.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -55,36 +56,103 @@ pub enum WireError {
 ///
 /// Writers do not fail half way: the first error is kept and reported when the frame is finished,
 /// so the table stays a list of calls.
-pub trait FieldWriter {
+pub trait FieldWriter: Sized {
     fn version(&self) -> u8;
+    /// Whether exceptions travel with their stack and cause.
+    fn stack_trace(&self) -> bool;
+    /// Keeps the first error.
+    fn fail(&mut self, error: WireError);
+
     fn boolean(&mut self, value: &bool);
     fn byte(&mut self, value: &i8);
+    fn short(&mut self, value: &i16);
     fn int(&mut self, value: &i32);
     fn long(&mut self, value: &i64);
     fn string(&mut self, value: &Option<Text>);
     fn bytes(&mut self, value: &Option<Bytes>);
     /// Eight raw bytes without a length: the magic of WireFormatInfo.
     fn magic(&mut self, value: &[u8; 8]);
-    fn throwable(&mut self, value: &Option<Throwable>);
-    fn nested<T: Structure>(&mut self, value: &Option<T>);
     fn cached<T: Cacheable>(&mut self, value: &Option<Arc<T>>);
-    fn array<T: Structure>(&mut self, value: &Option<Vec<Option<T>>>);
+    /// The type byte of a nested structure, behind its presence flag.
+    fn nested_code(&mut self, code: u8);
+
+    fn nested<T: Structure>(&mut self, value: &Option<T>) {
+        self.boolean(&value.is_some());
+        if let Some(structure) = value {
+            let (code, version) = (structure.code(), self.version());
+            if !T::has_code(code, version) {
+                self.fail(WireError::UnknownType { code, version });
+            }
+            self.nested_code(code);
+            structure.write(self);
+        }
+    }
+
+    fn array<T: Structure>(&mut self, value: &Option<Vec<Option<T>>>) {
+        self.boolean(&value.is_some());
+        if let Some(elements) = value {
+            self.count("an array", elements.len());
+            for element in elements {
+                self.nested(element);
+            }
+        }
+    }
+
+    fn throwable(&mut self, value: &Option<Throwable>) {
+        self.boolean(&value.is_some());
+        if let Some(throwable) = value {
+            throwable.write(self);
+        }
+    }
+
+    /// A number of elements, which is a short.
+    fn count(&mut self, what: &'static str, length: usize) {
+        match i16::try_from(length) {
+            Ok(count) => self.short(&count),
+            Err(_) => self.fail(WireError::TooLong { what, length, limit: i16::MAX as usize }),
+        }
+    }
 }
 
 /// Reads fields in wire order.
-pub trait FieldReader {
+pub trait FieldReader: Sized {
     fn version(&self) -> u8;
+    /// Whether exceptions travel with their stack and cause.
+    fn stack_trace(&self) -> bool;
+
     fn boolean(&mut self) -> Result<bool, WireError>;
     fn byte(&mut self) -> Result<i8, WireError>;
+    fn short(&mut self) -> Result<i16, WireError>;
     fn int(&mut self) -> Result<i32, WireError>;
     fn long(&mut self) -> Result<i64, WireError>;
     fn string(&mut self) -> Result<Option<Text>, WireError>;
     fn bytes(&mut self) -> Result<Option<Bytes>, WireError>;
     fn magic(&mut self) -> Result<[u8; 8], WireError>;
-    fn throwable(&mut self) -> Result<Option<Throwable>, WireError>;
     fn nested<T: Structure>(&mut self) -> Result<Option<T>, WireError>;
     fn cached<T: Cacheable>(&mut self) -> Result<Option<Arc<T>>, WireError>;
-    fn array<T: Structure>(&mut self) -> Result<Option<Vec<Option<T>>>, WireError>;
+    /// A number of elements, each of which will take `bytes_each` in memory, even an absent one.
+    fn count(&mut self, bytes_each: usize) -> Result<usize, WireError>;
+    /// Goes one level deeper, as far as that is allowed, to read what `inner` reads.
+    fn deeper<T>(
+        &mut self,
+        inner: impl FnOnce(&mut Self) -> Result<T, WireError>,
+    ) -> Result<T, WireError>;
+
+    fn array<T: Structure>(&mut self) -> Result<Option<Vec<Option<T>>>, WireError> {
+        if !self.boolean()? {
+            return Ok(None);
+        }
+        let count = self.count(size_of::<Option<T>>())?;
+        let elements: Result<_, _> = (0..count).map(|_| self.nested()).collect();
+        elements.map(Some)
+    }
+
+    fn throwable(&mut self) -> Result<Option<Throwable>, WireError> {
+        if !self.boolean()? {
+            return Ok(None);
+        }
+        self.deeper(Throwable::read).map(Some)
+    }
 }
 
 /// Something with a type byte: a command, an id, a destination, or a choice among several.
@@ -101,13 +169,10 @@ pub trait Structure: Sized {
 }
 
 /// A structure that travels through the value cache of a connection.
-///
-/// The cache knows values by [`Command`], the type that can be any structure: a `ConnectionId` seen
-/// in one field is a hit in any other.
 pub trait Cacheable: Structure {
-    fn to_command(this: &Arc<Self>) -> Command;
+    fn to_cached(this: &Arc<Self>) -> CachedValue;
     /// `None` when the cached value is of another class than the field allows.
-    fn from_command(command: &Command) -> Option<Arc<Self>>;
+    fn from_cached(value: &CachedValue) -> Option<Arc<Self>>;
 }
 
 impl<T: Structure> Structure for Arc<T> {

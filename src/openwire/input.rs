@@ -1,6 +1,6 @@
 //! A cursor over bytes from outside: every step is checked against what is left.
 
-use super::WireError;
+use super::{Text, WireError};
 
 /// Reads big-endian values from the front of a slice and knows at which offset it stands.
 #[derive(Debug, Clone)]
@@ -72,12 +72,38 @@ impl<'a> Input<'a> {
         self.take_array().map(u64::from_be_bytes)
     }
 
+    /// A signed length of two bytes.
+    pub(super) fn short_length(&mut self) -> Result<usize, WireError> {
+        let offset = self.at;
+        let length = self.i16()?;
+        usize::try_from(length)
+            .map_err(|_| WireError::NegativeLength { offset, length: i64::from(length) })
+    }
+
+    pub(super) fn bytes8(&mut self) -> Result<[u8; 8], WireError> {
+        self.take_array()
+    }
+
     /// A signed length of four bytes.
     pub(super) fn int_length(&mut self) -> Result<usize, WireError> {
         let offset = self.at;
         let length = self.i32()?;
         usize::try_from(length)
             .map_err(|_| WireError::NegativeLength { offset, length: i64::from(length) })
+    }
+
+    /// A text of so many bytes.
+    pub(super) fn text(&mut self, length: usize) -> Result<Text, WireError> {
+        let offset = self.at;
+        Text::from_java_utf8(self.take(length)?).ok_or(WireError::NotModifiedUtf8 { offset })
+    }
+
+    /// So many bytes must be left.
+    pub(super) fn require(&self, length: usize) -> Result<(), WireError> {
+        match length.checked_sub(self.remaining()) {
+            None | Some(0) => Ok(()),
+            Some(missing) => Err(WireError::Truncated { offset: self.at, missing }),
+        }
     }
 
     /// Nothing may be left.

@@ -183,15 +183,8 @@ pub fn encode_values(values: &[Value]) -> Result<Bytes, WireError> {
 /// Entries of a map, checked against the bytes that could hold them; `None` for the null map.
 fn entry_count(input: &mut Input<'_>) -> Result<Option<usize>, WireError> {
     let Ok(count) = usize::try_from(input.i32()?) else { return Ok(None) };
-    backed_by_bytes(input, count, ENTRY_BYTES_MIN).map(Some)
-}
-
-fn backed_by_bytes(input: &Input<'_>, count: usize, each: usize) -> Result<usize, WireError> {
-    let needed = count.saturating_mul(each);
-    match needed.checked_sub(input.remaining()) {
-        None | Some(0) => Ok(count),
-        Some(missing) => Err(WireError::Truncated { offset: input.offset(), missing }),
-    }
+    input.require(count.saturating_mul(ENTRY_BYTES_MIN))?;
+    Ok(Some(count))
 }
 
 fn deeper(depth: u32) -> Result<u32, WireError> {
@@ -203,7 +196,7 @@ fn read_map(input: &mut Input<'_>, depth: u32) -> Result<Option<PrimitiveMap>, W
     let mut entries = Vec::with_capacity(count.min(RESERVED_MAX));
     for _ in 0..count {
         let length = usize::from(input.u16()?);
-        let key = read_text(input, length)?;
+        let key = input.text(length)?;
         entries.push((key, read_value(input, depth)?));
     }
     Ok(Some(PrimitiveMap(entries)))
@@ -211,17 +204,12 @@ fn read_map(input: &mut Input<'_>, depth: u32) -> Result<Option<PrimitiveMap>, W
 
 fn read_list(input: &mut Input<'_>, depth: u32) -> Result<Vec<Value>, WireError> {
     let count = input.int_length()?;
-    let count = backed_by_bytes(input, count, 1)?;
+    input.require(count)?;
     let mut values = Vec::with_capacity(count.min(RESERVED_MAX));
     for _ in 0..count {
         values.push(read_value(input, depth)?);
     }
     Ok(values)
-}
-
-fn read_text(input: &mut Input<'_>, length: usize) -> Result<Text, WireError> {
-    let offset = input.offset();
-    Text::from_java_utf8(input.take(length)?).ok_or(WireError::NotModifiedUtf8 { offset })
 }
 
 /// `depth` counts the maps and lists around the value.
@@ -239,11 +227,11 @@ fn read_value(input: &mut Input<'_>, depth: u32) -> Result<Value, WireError> {
         tag::FLOAT => Value::Float(f32::from_bits(input.u32()?)),
         tag::STRING => {
             let length = usize::from(input.u16()?);
-            Value::String(read_text(input, length)?)
+            Value::String(input.text(length)?)
         }
         tag::BIG_STRING => {
             let length = input.int_length()?;
-            Value::String(read_text(input, length)?)
+            Value::String(input.text(length)?)
         }
         tag::BYTES => {
             let length = input.int_length()?;
@@ -278,7 +266,8 @@ fn skip_value(input: &mut Input<'_>, depth: u32) -> Result<(), WireError> {
         tag::LIST => {
             let depth = deeper(depth)?;
             let count = input.int_length()?;
-            for _ in 0..backed_by_bytes(input, count, 1)? {
+            input.require(count)?;
+            for _ in 0..count {
                 skip_value(input, depth)?;
             }
             0
@@ -357,14 +346,24 @@ fn is_big(text: &Text) -> bool {
     text.as_bytes().len() >= BIG_STRING_UNITS && text.utf16_len() >= BIG_STRING_UNITS
 }
 
-fn put_length(what: &'static str, length: usize, out: &mut BytesMut) -> Result<(), WireError> {
+/// A length of four bytes.
+pub(super) fn put_length(
+    what: &'static str,
+    length: usize,
+    out: &mut BytesMut,
+) -> Result<(), WireError> {
     let limit = i32::MAX as usize;
     let told = i32::try_from(length).map_err(|_| WireError::TooLong { what, length, limit })?;
     out.put_i32(told);
     Ok(())
 }
 
-fn put_short_text(what: &'static str, text: &Text, out: &mut BytesMut) -> Result<(), WireError> {
+/// A text behind a length of two bytes.
+pub(super) fn put_short_text(
+    what: &'static str,
+    text: &Text,
+    out: &mut BytesMut,
+) -> Result<(), WireError> {
     let bytes = text.as_bytes();
     let limit = usize::from(u16::MAX);
     let told = u16::try_from(bytes.len()).map_err(|_| WireError::TooLong {
