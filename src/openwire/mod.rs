@@ -6,12 +6,13 @@
 //! * [`text`] is a string as OpenWire spells it; [`throwable`] an exception as Java prints it.
 //! * [`wire_format`] is what both sides agree on; [`codec`] turns frames into commands and back with
 //!   it, in the loose or the tight encoding, values that repeat through the [`cache`].
-//! * [`ids`] and [`destination`] are names as text; [`map`] looks into messages, which nothing on
-//!   a message's way does.
+//! * [`ids`] and [`destination`] are names as text; [`map`] and [`body`] look into messages, which
+//!   nothing on a message's way does.
 //!
 //! **Invariant:** nothing here knows of sockets, sessions or destinations' contents. The commands
 //! are the broker's own domain types: there is no second `Message`.
 
+pub mod body;
 pub mod cache;
 pub mod codec;
 pub mod commands;
