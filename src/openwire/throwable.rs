@@ -43,7 +43,7 @@ impl Throwable {
     }
 
     /// The fields behind the presence flag.
-    pub(super) fn write(&self, w: &mut impl FieldWriter) {
+    pub fn write(&self, w: &mut impl FieldWriter) {
         w.string(&self.class_name);
         if matches!(w.version(), 1 | 10) {
             w.string(&Some(self.short_message()));
@@ -67,7 +67,7 @@ impl Throwable {
     }
 
     /// Reads what [`Self::write`] writes.
-    pub(super) fn read(r: &mut impl FieldReader) -> Result<Self, WireError> {
+    pub fn read(r: &mut impl FieldReader) -> Result<Self, WireError> {
         let mut it = Self { class_name: r.string()?, message: r.string()?, ..Self::default() };
         if !r.stack_trace() {
             return Ok(it);
