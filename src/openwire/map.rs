@@ -141,18 +141,53 @@ impl<K: Into<Text>, V: Into<Value>> FromIterator<(K, V)> for PrimitiveMap {
 /// # Errors
 /// When the bytes are no map.
 pub fn get(bytes: &[u8], key: &str) -> Result<Option<Value>, WireError> {
-    let wanted = Text::from(key);
+    locate(bytes, key)?.map(|mut at| read_value(&mut at, 0)).transpose()
+}
+
+/// A value of an encoded map.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found<'a> {
+    /// The bytes of a string where they stand, in modified UTF-8 if the map is sound.
+    String(&'a [u8]),
+    /// Anything but a string.
+    Value(Value),
+}
+
+/// Like [`get`], but leaves a string where it stands, so that looking at properties copies nothing.
+///
+/// # Errors
+/// When the bytes are no map.
+pub fn find<'a>(bytes: &'a [u8], key: &str) -> Result<Option<Found<'a>>, WireError> {
+    let Some(mut at) = locate(bytes, key)? else { return Ok(None) };
+    let mut text = at.clone();
+    let length = match text.u8()? {
+        tag::STRING => usize::from(text.u16()?),
+        tag::BIG_STRING => text.int_length()?,
+        _ => return read_value(&mut at, 0).map(|value| Some(Found::Value(value))),
+    };
+    text.take(length).map(|text| Some(Found::String(text)))
+}
+
+/// Where the value of the last entry with this key begins.
+fn locate<'a>(bytes: &'a [u8], key: &str) -> Result<Option<Input<'a>>, WireError> {
+    let encoded;
+    let wanted = if key.is_ascii() && !key.contains('\0') {
+        key.as_bytes()
+    } else {
+        encoded = Text::from(key);
+        encoded.as_bytes()
+    };
     let mut input = Input::new(bytes);
     let mut found = None;
     for _ in 0..entry_count(&mut input)?.unwrap_or_default() {
         let length = usize::from(input.u16()?);
-        if input.take(length)? == wanted.as_bytes() {
+        if input.take(length)? == wanted {
             found = Some(input.clone());
         }
         skip_value(&mut input, 0)?;
     }
     input.finish()?;
-    found.map(|mut at| read_value(&mut at, 0)).transpose()
+    Ok(found)
 }
 
 /// Reads values to the end of `bytes`, as a stream body has them.
@@ -423,9 +458,21 @@ mod tests {
         let bytes = map.encode().unwrap();
         for (key, value) in map.iter() {
             assert_eq!(get(&bytes, &key.to_str()).unwrap().as_ref(), Some(value));
+            assert_eq!(find(&bytes, &key.to_str()), Ok(Some(Found::Value(value.clone()))));
         }
         assert_eq!(get(&bytes, "absent"), Ok(None));
         assert_eq!(get(&[0xFF; 4], "in the null map"), Ok(None));
+    }
+
+    #[test]
+    fn a_string_can_be_looked_at_where_it_stands() {
+        let long = "x".repeat(BIG_STRING_UNITS);
+        let map: PrimitiveMap = [("a", "é"), ("b", long.as_str())].into_iter().collect();
+        let bytes = map.encode().unwrap();
+        assert_eq!(find(&bytes, "a"), Ok(Some(Found::String("é".as_bytes()))));
+        assert_eq!(find(&bytes, "b"), Ok(Some(Found::String(long.as_bytes()))));
+        assert_eq!(find(&bytes, "c"), Ok(None));
+        assert!(find(&bytes[..bytes.len() - 1], "a").is_err());
     }
 
     #[test]
