@@ -5,6 +5,7 @@ pub mod broker;
 pub mod network;
 pub mod openwire;
 pub mod security;
+pub mod selector;
 pub mod store;
 pub mod transport;
 pub mod web;
