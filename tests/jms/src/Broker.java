@@ -29,6 +29,7 @@ final class Broker implements AutoCloseable {
                 <destinationPolicy>
                   <policyMap>
                     <policyEntries>
+                      <policyEntry queue=">" maxPageSize="20000" maxBrowsePageSize="20000"/>
                       <policyEntry topic=">">
                         <pendingMessageLimitStrategy>
                           <constantPendingMessageLimitStrategy limit="1000"/>
@@ -64,6 +65,8 @@ final class Broker implements AutoCloseable {
             """;
     private static final int START_SECONDS = 60;
     private static final int STOP_SECONDS = 30;
+    /** How much of its log is shown when it does not start. */
+    private static final int LOG_LINES = 20;
 
     private static Broker shared;
 
@@ -125,7 +128,9 @@ final class Broker implements AutoCloseable {
         for (int port : ports) {
             while (!accepts(port)) {
                 if (!process.isAlive() || System.nanoTime() > end) {
-                    throw new IllegalStateException("the broker did not start:\n" + Files.readString(log()));
+                    List<String> lines = Files.readAllLines(log());
+                    throw new IllegalStateException("the broker did not start:\n"
+                            + String.join("\n", lines.subList(0, Math.min(lines.size(), LOG_LINES))));
                 }
                 process.waitFor(20, TimeUnit.MILLISECONDS);
             }

@@ -228,12 +228,29 @@ abstract class JmsTest {
     }
 
     static void equal(Object expected, Object got, String what) {
+        if (expected instanceof List<?> a && got instanceof List<?> b) {
+            equalLists(a, b, what);
+        }
         check(Objects.deepEquals(expected, got),
                 what + ": expected " + show(expected) + ", got " + show(got));
     }
 
     static void contains(String part, String text) {
         check(text != null && text.contains(part), "expected `" + part + "` in `" + text + "`");
+    }
+
+    /** Both at the first element where they differ, when they are long. */
+    private static void equalLists(List<?> expected, List<?> got, String what) {
+        int at = 0;
+        while (at < Math.min(expected.size(), got.size()) && Objects.equals(expected.get(at), got.get(at))) {
+            at++;
+        }
+        check(at == expected.size() && at == got.size(), what + ": differs at " + at + ": expected "
+                + part(expected, at) + " of " + expected.size() + ", got " + part(got, at) + " of " + got.size());
+    }
+
+    private static List<?> part(List<?> list, int from) {
+        return list.subList(from, Math.min(list.size(), from + 20));
     }
 
     private static String show(Object value) {
