@@ -8,6 +8,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::wire_format::CACHE_SLOTS_MIN;
 use super::{
     BrokerId, Command, ConnectionId, ConsumerId, Destination, ProducerId, SessionId, TransactionId,
@@ -46,7 +48,8 @@ pub enum CachedValue {
 #[derive(Debug)]
 pub(super) struct SenderTable {
     size: usize,
-    slots: HashMap<CachedValue, i16>,
+    /// Holds at most 16383 values, so a peer that picks names which collide gains nothing by it.
+    slots: HashMap<CachedValue, i16, RandomState>,
     /// Grows to `size` on the first lap, so an idle connection pays for what it used.
     ring: Vec<Option<CachedValue>>,
     next: usize,
@@ -66,7 +69,14 @@ impl SenderTable {
     /// With fewer than [`CACHE_SLOTS_MIN`] slots nothing is ever stored: every value travels as
     /// "new, not stored", which all receivers take.
     pub(super) fn new(size: usize) -> Self {
-        Self { size, slots: HashMap::new(), ring: Vec::new(), next: 0, evict: 0, new_in_frame: 0 }
+        Self {
+            size,
+            slots: HashMap::default(),
+            ring: Vec::new(),
+            next: 0,
+            evict: 0,
+            new_in_frame: 0,
+        }
     }
 
     /// Makes room for the values of one frame.
