@@ -2,6 +2,7 @@
 
 pub mod base;
 pub mod broker;
+pub mod client;
 pub mod network;
 pub mod openwire;
 pub mod security;

@@ -8,7 +8,7 @@ use super::cache::CachedValue;
 use super::{Text, Throwable};
 
 /// Why a frame could not be read or written. The peer broke the protocol; the connection ends.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum WireError {
     #[error("frame ended {missing} bytes early at offset {offset}")]
     Truncated { offset: usize, missing: usize },
