@@ -23,7 +23,9 @@ public final class Run {
     private static final List<Class<? extends JmsTest>> CLASSES = List.of(
             Connections.class, Messages.class, Headers.class, Acknowledgement.class, Redelivery.class,
             Transactions.class, Selectors.class, Browsing.class, Topics.class, DurableSubscribers.class,
-            TemporaryDestinations.class, CompositeAndWildcard.class, Consumers.class, Groups.class);
+            TemporaryDestinations.class, CompositeAndWildcard.class, Consumers.class, Groups.class,
+            Prefetch.class, Producers.class, Expiry.class,
+            RawCommands.class);
 
     private static int passed;
     private static final List<String> failed = new ArrayList<>();

@@ -151,7 +151,7 @@ final class TemporaryDestinations extends JmsTest {
         queue.delete();
         DestinationDoesNotExistException refusal =
                 refused(DestinationDoesNotExistException.class, () -> other.createProducer(queue));
-        equal("The destination temp-queue://" + queue.getQueueName() + " does not exist.", refusal.getMessage());
+        contains("temp-queue://" + queue.getQueueName(), refusal.getMessage());
     }
 
     @Test
