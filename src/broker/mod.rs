@@ -1,5 +1,411 @@
-//! What happens to a message.
+//! The broker core: what happens to a message between a producer and a consumer.
 //!
-//! * [`options`] is what a configuration can ask of the broker.
+//! * [`client`] is one logical connection: what its commands do. Start here.
+//! * [`region`] finds destinations by name; [`queue`] and [`topic`] decide who gets what.
+//! * [`subscription`] is a consumer: its window, its filter, where its messages go.
+//! * [`outbox`] is what a connection has to write; [`refusal`] what a client may not have.
+//! * [`transaction`], [`advisory`], [`dead_letter`], [`groups`], [`usage`], [`policy`] hold one matter
+//!   each; [`options`] is what a configuration can ask.
+//!
+//! **Invariant:** a decision is a plain function call under the lock of one destination. Locks are
+//! taken in one order: region, destination, subscription, outbox; never two destinations at once;
+//! nothing here waits.
 
+mod advisory;
+pub mod client;
+pub mod dead_letter;
+pub mod groups;
+pub mod message;
 pub mod options;
+pub mod outbox;
+pub mod policy;
+pub mod queue;
+pub mod refusal;
+pub mod region;
+pub mod subscription;
+#[cfg(test)]
+mod tests;
+pub mod topic;
+pub mod transaction;
+pub mod usage;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use parking_lot::Mutex;
+
+use self::advisory::Advisories;
+use self::dead_letter::dead_letter;
+use self::policy::Policies;
+use self::queue::{Event, QueueCell};
+use self::region::{Cell, Region};
+use self::subscription::durable::{Durable, DurableKey, Expired};
+use self::transaction::Transaction;
+use self::usage::Usage;
+use crate::base::Clock;
+use crate::base::id::IdGenerator;
+use crate::openwire::{
+    BrokerId, BrokerInfo, ConnectionId, ConnectionInfo, ConsumerInfo, Destination, DestinationInfo,
+    Message, Throwable, XaTransactionId,
+};
+
+pub use client::{Client, Pulled, Room, Ticket, Wait};
+pub use options::BrokerOptions;
+pub use outbox::{Closing, Delivery, Outbox, Outgoing};
+pub use refusal::Refusal;
+
+/// Where a logical connection comes from.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Name of the transport connector that accepted it.
+    pub connector: String,
+    /// As ActiveMQ writes it: `tcp://127.0.0.1:40784`.
+    pub remote_address: String,
+}
+
+/// The broker: everything that connections share.
+#[derive(Debug)]
+pub struct Broker {
+    name: String,
+    id: Arc<BrokerId>,
+    options: BrokerOptions,
+    clock: Arc<dyn Clock>,
+    region: Region,
+    /// Bytes of the messages that wait or are with consumers.
+    pub memory: Arc<Usage>,
+    advisories: Advisories,
+    clients: Mutex<Clients>,
+    durables: Mutex<HashMap<DurableKey, Arc<Durable>>>,
+    /// XA branches, which any connection may end.
+    branches: Mutex<HashMap<XaTransactionId, Transaction>>,
+    /// Numbers messages as they arrive (brokerSequenceId).
+    sequence: AtomicI64,
+    /// The address told to clients and in advisories: that of the first connector.
+    url: Mutex<String>,
+    stopping: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Clients {
+    by_connection: HashMap<ConnectionId, Arc<Client>>,
+    by_client_id: HashMap<String, Arc<Client>>,
+}
+
+impl Broker {
+    /// A broker without destinations. `memory_limit` is in bytes; `host` stands in generated ids.
+    pub fn new(
+        options: BrokerOptions,
+        memory_limit: u64,
+        host: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let ids = IdGenerator::new(host, std::process::id(), clock.now_ms());
+        let id = options.broker_id.clone().unwrap_or_else(|| ids.generate());
+        Arc::new(Self {
+            name: options.broker_name.clone(),
+            id: Arc::new(BrokerId::new(id)),
+            region: Region::new(Policies::new(options.policies.clone())),
+            memory: Arc::new(Usage::new(memory_limit)),
+            advisories: Advisories::new(options.advisory_support, &ids.generate()),
+            clients: Mutex::default(),
+            durables: Mutex::default(),
+            branches: Mutex::default(),
+            sequence: AtomicI64::new(0),
+            url: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            options,
+            clock,
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn id(&self) -> &Arc<BrokerId> {
+        &self.id
+    }
+
+    pub fn options(&self) -> &BrokerOptions {
+        &self.options
+    }
+
+    pub fn region(&self) -> &Region {
+        &self.region
+    }
+
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// The address that clients are told, as `tcp://host:61616`.
+    pub fn url(&self) -> String {
+        self.url.lock().clone()
+    }
+
+    /// Sets what [`Self::url`] says; the first connector that listens does.
+    pub fn set_url(&self, url: &str) {
+        url.clone_into(&mut self.url.lock());
+    }
+
+    /// What a client is told after the wire format.
+    pub fn info(&self) -> BrokerInfo {
+        BrokerInfo {
+            broker_id: Some(Arc::clone(&self.id)),
+            broker_name: Some(self.name.as_str().into()),
+            broker_url: Some(self.url().into()),
+            ..BrokerInfo::default()
+        }
+    }
+
+    fn next_sequence(&self) -> i64 {
+        self.sequence.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// From now on nothing that ends counts as a redelivery.
+    pub fn begin_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Makes the destinations that exist from the start.
+    ///
+    /// # Errors
+    /// A policy allows fewer destinations.
+    pub fn create_destinations(&self) -> Result<(), Refusal> {
+        for destination in self.options.destinations.clone() {
+            self.find(&Arc::new(destination), None)?;
+        }
+        Ok(())
+    }
+
+    /// Registers a logical connection. One with the same ConnectionId is removed at once and its
+    /// outbox told [`Closing::TakenOver`]: it is the half-open socket of a client that came back.
+    ///
+    /// # Errors
+    /// No client id, or one that another connection has.
+    pub fn connect(
+        self: &Arc<Self>,
+        info: &Arc<ConnectionInfo>,
+        peer: &Peer,
+        outbox: &Arc<Outbox>,
+    ) -> Result<Arc<Client>, Refusal> {
+        let client_id = info.client_id.as_ref().ok_or(Refusal::NoClientId)?.to_string();
+        let connection_id = info.connection_id.as_deref().cloned().unwrap_or_default();
+        let stale = self.clients.lock().by_connection.get(&connection_id).cloned();
+        if let Some(stale) = stale {
+            tracing::info!("Killing previous stale connection: {}", stale.peer.remote_address);
+            stale.outbox.close(Closing::TakenOver);
+            stale.close(-2);
+        }
+        let client = Arc::new(Client::new(self, info, &client_id, peer, outbox));
+        {
+            let mut clients = self.clients.lock();
+            if let Some(other) = clients.by_client_id.get(&client_id) {
+                return Err(Refusal::ClientIdInUse {
+                    broker: self.name.clone(),
+                    client_id,
+                    remote_address: other.peer.remote_address.clone(),
+                });
+            }
+            clients.by_client_id.insert(client_id, Arc::clone(&client));
+            clients.by_connection.insert(connection_id, Arc::clone(&client));
+        }
+        self.connection_changed(client.public_info());
+        Ok(client)
+    }
+
+    /// Takes a connection off the register, if it is still this one.
+    fn forget(&self, client: &Client) {
+        let mut clients = self.clients.lock();
+        let is_it = |other: &Arc<Client>| std::ptr::eq(Arc::as_ptr(other), client);
+        if clients.by_connection.get(client.connection_id()).is_some_and(is_it) {
+            clients.by_connection.remove(client.connection_id());
+        }
+        if clients.by_client_id.get(client.client_id()).is_some_and(is_it) {
+            clients.by_client_id.remove(client.client_id());
+        }
+    }
+
+    fn all_clients(&self) -> Vec<Arc<Client>> {
+        self.clients.lock().by_connection.values().cloned().collect()
+    }
+
+    /// Consumers of these connections, and durable subscriptions that are away.
+    fn consumer_infos(&self, clients: &[Arc<Client>]) -> Vec<Arc<ConsumerInfo>> {
+        let mut infos: Vec<_> = clients.iter().flat_map(|client| client.consumer_infos()).collect();
+        let durables = self.durables.lock();
+        let away = durables.values().filter(|durable| !durable.is_active());
+        infos.extend(away.map(|durable| Arc::clone(&durable.info)));
+        infos
+    }
+
+    /// The destination, made and advertised if need be; temporary ones only for `creator`.
+    fn find(
+        &self,
+        destination: &Arc<Destination>,
+        creator: Option<&Arc<ConnectionId>>,
+    ) -> Result<Cell, Refusal> {
+        let temporary = creator.is_some() || self.options.allow_temp_auto_creation_on_send;
+        let found = self.region.ensure(destination, temporary, self.now_ms())?;
+        if found.created {
+            self.destination_changed(DestinationInfo {
+                connection_id: creator.map(Arc::clone),
+                destination: Some(Arc::clone(destination)),
+                ..DestinationInfo::default()
+            });
+        }
+        Ok(found.cell)
+    }
+
+    /// Applies an event to a queue and does what follows. `false` when the queue was removed
+    /// meanwhile.
+    fn apply(&self, queue: &Arc<QueueCell>, event: Event) -> bool {
+        let Some(effects) = queue.apply(event, self.now_ms()) else { return false };
+        self.memory.free(effects.freed_bytes);
+        for message in effects.expired {
+            self.expired_on(&queue.destination, &message);
+        }
+        true
+    }
+
+    fn expired(&self, expired: Expired) {
+        for (destination, message) in expired {
+            self.expired_on(&destination, &message);
+        }
+    }
+
+    /// Tells of an expired message and dead-letters it where the policy says so.
+    fn expired_on(&self, destination: &Destination, message: &Arc<Message>) {
+        self.message_left("Expired", destination, message);
+        let text = format!("Message Expired. Expiration:{}", message.expiration);
+        self.bury(destination, message, None, &Throwable::new("java.lang.Throwable", &text));
+    }
+
+    /// Sends a message to the dead letter queue of the destination it was on.
+    fn bury(
+        &self,
+        from: &Destination,
+        message: &Arc<Message>,
+        durable: Option<&DurableKey>,
+        cause: &Throwable,
+    ) {
+        let policy = self.region.policies().entry_for(from);
+        let now_ms = self.now_ms();
+        let letter = dead_letter(&policy.dead_letter, message, from, durable, cause, now_ms);
+        let Some(letter) = letter.filter(|_| !from.is_advisory()) else { return };
+        match self.route(letter) {
+            Ok(()) => self.message_left("MessageDLQd", from, message),
+            Err(refusal) => {
+                let id = message.message_id.as_ref().map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(
+                    "message {id} from {from} is lost: its dead letter was refused: {refusal}"
+                );
+            }
+        }
+    }
+
+    /// Takes a message to its destination, or a copy to each of a composite's or pattern's.
+    fn route(&self, message: Message) -> Result<(), Refusal> {
+        let Some(destination) = message.destination.clone() else {
+            return Err(Refusal::InvalidDestination(
+                "Cannot publish to a null destination".to_owned(),
+            ));
+        };
+        if destination.is_composite() {
+            for member in destination.members() {
+                let copy = Message {
+                    original_destination: Some(Arc::clone(&destination)),
+                    destination: Some(Arc::new(member)),
+                    ..message.clone()
+                };
+                self.route(copy)?;
+            }
+            return Ok(());
+        }
+        if destination.is_pattern() {
+            for cell in self.region.matching(&destination) {
+                let copy = Message {
+                    destination: Some(Arc::clone(cell.destination())),
+                    ..message.clone()
+                };
+                self.route(copy)?;
+            }
+            return Ok(());
+        }
+        self.deliver_to(&destination, message)
+    }
+
+    fn deliver_to(
+        &self,
+        destination: &Arc<Destination>,
+        mut message: Message,
+    ) -> Result<(), Refusal> {
+        let mut id = message.message_id.take().unwrap_or_default();
+        id.broker_sequence_id = self.next_sequence();
+        message.message_id = Some(id);
+        let message = Arc::new(message);
+        if message.is_expired(self.now_ms()) {
+            self.expired_on(destination, &message);
+            return Ok(());
+        }
+        loop {
+            // Again where the destination was removed between finding and locking it.
+            match self.find(destination, None)? {
+                Cell::Queue(queue) => {
+                    let bytes = message.memory_bytes();
+                    self.memory.take(bytes);
+                    if self.apply(&queue, Event::Send(Arc::clone(&message))) {
+                        return Ok(());
+                    }
+                    self.memory.free(bytes);
+                }
+                Cell::Topic(topic) => {
+                    if let Some(expired) = topic.publish(&message, self) {
+                        self.expired(expired);
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Removes a destination with all it holds. Consumers that are left get nothing more of it.
+    fn remove_destination(&self, destination: &Arc<Destination>, by: Option<&Arc<ConnectionId>>) {
+        let Some(cell) = self.region.remove(destination) else { return };
+        match cell {
+            Cell::Queue(queue) => {
+                self.memory.free(queue.remove());
+                for client in self.all_clients() {
+                    client.forget_queue(&queue);
+                }
+            }
+            Cell::Topic(topic) => topic.remove(),
+        }
+        self.destination_changed(DestinationInfo {
+            connection_id: by.map(Arc::clone),
+            destination: Some(Arc::clone(destination)),
+            operation_type: 1,
+            ..DestinationInfo::default()
+        });
+    }
+
+    /// Looks for expired messages everywhere. To be called every now and then
+    /// (`expireMessagesPeriod`).
+    pub fn expire_messages(&self) {
+        use crate::openwire::DestinationKind::{Queue, TempQueue};
+        for cell in self.region.all(Queue).into_iter().chain(self.region.all(TempQueue)) {
+            if let Cell::Queue(queue) = cell {
+                self.apply(&queue, Event::Expire);
+            }
+        }
+        let durables: Vec<_> = self.durables.lock().values().cloned().collect();
+        for durable in durables {
+            self.expired(durable.expire(self));
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! A Java exception as it travels: class name, message and, where negotiated, stack and cause.
 
+use std::fmt;
+
 use super::fields::{FieldReader, FieldWriter};
 use super::{Text, WireError};
 
@@ -96,5 +98,16 @@ impl Throwable {
         }
         let kept = message.to_utf16().into_iter().take(CUT_UNITS - CUT_MARK.len());
         Text::from_utf16(kept.chain(CUT_MARK.encode_utf16()))
+    }
+}
+
+/// As Java prints an exception: class, colon, message.
+impl fmt::Display for Throwable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let class = self.class_name.as_ref().map_or(std::borrow::Cow::Borrowed(""), Text::to_str);
+        match &self.message {
+            Some(message) => write!(f, "{class}: {message}"),
+            None => f.write_str(&class),
+        }
     }
 }

@@ -1,0 +1,154 @@
+//! What consumers acknowledge.
+
+use std::sync::Arc;
+
+use super::{Client, Ticket};
+use crate::broker::Broker;
+use crate::broker::queue::{Event, QueueCell};
+use crate::broker::refusal::Refusal;
+use crate::broker::subscription::durable::Durable;
+use crate::broker::subscription::window::{Acked, InFlight, describe};
+use crate::broker::subscription::{Role, Subscription};
+use crate::broker::transaction::Step;
+use crate::openwire::{MessageAck, Throwable, ack_type};
+
+impl Client {
+    /// Applies an acknowledgement, or adds it to the transaction that it names. One for a consumer that
+    /// is gone changes nothing: its messages are the queue's again.
+    ///
+    /// # Errors
+    /// It does not fit what the consumer holds, or its transaction is unknown.
+    pub fn ack(&self, ack: &MessageAck) -> Result<Ticket, Refusal> {
+        if let Some(transaction) = &ack.transaction_id {
+            self.check_transaction(transaction)?;
+        }
+        let consumer = ack.consumer_id.as_ref().and_then(|id| self.consumer(id));
+        let Some(consumer) = consumer else {
+            if ack.transaction_id.is_some() {
+                tracing::warn!("no matching consumer, ignoring ack {}", describe(ack));
+            }
+            return Ok(Ticket::done());
+        };
+        match &consumer.role {
+            Role::Topic(flow) => {
+                let consumed = flow.lock().acknowledge(ack, ack.transaction_id.is_some())?;
+                let later = ack.transaction_id.as_ref().filter(|_| {
+                    consumed == 0
+                        && [ack_type::STANDARD, ack_type::INDIVIDUAL].contains(&ack.ack_type)
+                });
+                if let Some(transaction) = later {
+                    let count = usize::try_from(ack.message_count).unwrap_or(0);
+                    let step = Step::AckTopic { consumer: Arc::clone(&consumer), count };
+                    self.add_step(transaction, step)?;
+                }
+                consumer.wake(&self.broker);
+            }
+            Role::Browser(_) => {
+                consumer.acknowledge(ack, false)?;
+                consumer.wake(&self.broker);
+            }
+            Role::Queue(_) | Role::Durable(_) => self.ack_held(&consumer, ack)?,
+        }
+        Ok(Ticket::done())
+    }
+
+    fn ack_held(&self, consumer: &Arc<Subscription>, ack: &MessageAck) -> Result<(), Refusal> {
+        match consumer.acknowledge(ack, ack.transaction_id.is_some())? {
+            Acked::Consumed(messages) => self.broker.consumed(consumer, messages),
+            Acked::InTransaction(messages) => {
+                if let Some(transaction) = &ack.transaction_id {
+                    let step = Step::Ack { consumer: Arc::clone(consumer), messages };
+                    self.add_step(transaction, step)?;
+                }
+                // An INDIVIDUAL ack in a transaction widens the window.
+                consumer.wake(&self.broker);
+            }
+            Acked::Poisoned(messages) => {
+                let unknown = Throwable::new("java.lang.Throwable", "no cause was given");
+                let cause = ack.poison_cause.as_ref().unwrap_or(&unknown);
+                for held in &messages {
+                    self.broker.bury_held(consumer, held, cause);
+                }
+                self.broker.consumed(consumer, messages);
+            }
+            Acked::Expired(messages) => {
+                for held in &messages {
+                    if let Some(destination) = held.destination() {
+                        self.broker.expired_on(&destination, &held.message);
+                    }
+                }
+                self.broker.consumed(consumer, messages);
+            }
+            Acked::Delivered => consumer.wake(&self.broker),
+            Acked::BeforeDispatch => tracing::warn!(
+                "Ignoring ack received before dispatch; result of failover with an outstanding ack. \
+                 Acked messages will be replayed if present on this broker. Ignored ack: {}",
+                describe(ack)
+            ),
+        }
+        Ok(())
+    }
+}
+
+impl InFlight {
+    /// Where it was delivered from.
+    fn destination(&self) -> Option<Arc<crate::openwire::Destination>> {
+        match &self.queue {
+            Some(queue) => Some(Arc::clone(&queue.destination)),
+            None => self.message.destination.clone(),
+        }
+    }
+}
+
+impl Broker {
+    /// Messages left a consumer for good.
+    pub(super) fn consumed(&self, consumer: &Arc<Subscription>, messages: Vec<InFlight>) {
+        match &consumer.role {
+            Role::Durable(durable) => self.consumed_durable(durable, &messages),
+            Role::Queue(queues) => {
+                for (queue, messages) in by_queue(messages) {
+                    self.apply(&queue, Event::Consumed(messages));
+                }
+                // The room may be for the messages of another of its queues.
+                let others = {
+                    let queues = queues.lock();
+                    (queues.len() > 1).then(|| queues.clone())
+                };
+                for queue in others.into_iter().flatten() {
+                    self.apply(&queue, Event::Wake);
+                }
+            }
+            Role::Browser(_) | Role::Topic(_) => {}
+        }
+    }
+
+    fn consumed_durable(&self, durable: &Durable, messages: &[InFlight]) {
+        for held in messages {
+            self.memory.free(held.message.memory_bytes());
+        }
+        self.expired(durable.dispatch(self));
+    }
+
+    fn bury_held(&self, consumer: &Subscription, held: &InFlight, cause: &Throwable) {
+        let durable = match &consumer.role {
+            Role::Durable(durable) => Some(&durable.key),
+            Role::Queue(_) | Role::Browser(_) | Role::Topic(_) => None,
+        };
+        if let Some(destination) = held.destination() {
+            self.bury(&destination, &held.message, durable, cause);
+        }
+    }
+}
+
+/// Sorts messages by the queue they are of.
+pub(super) fn by_queue(messages: Vec<InFlight>) -> Vec<(Arc<QueueCell>, Vec<InFlight>)> {
+    let mut sorted: Vec<(Arc<QueueCell>, Vec<InFlight>)> = Vec::new();
+    for held in messages {
+        let Some(queue) = held.queue.clone() else { continue };
+        match sorted.iter_mut().find(|(of, _)| Arc::ptr_eq(of, &queue)) {
+            Some((_, messages)) => messages.push(held),
+            None => sorted.push((queue, vec![held])),
+        }
+    }
+    sorted
+}

@@ -1,0 +1,60 @@
+//! Which policy entry holds for a destination: the one with the most specific pattern, alone.
+
+use std::sync::Arc;
+
+use super::options::{PolicyEntry, PolicyMap};
+use crate::openwire::Destination;
+
+/// The policy map, ready to be asked.
+#[derive(Debug)]
+pub struct Policies {
+    default: Arc<PolicyEntry>,
+    entries: Vec<(Destination, Arc<PolicyEntry>)>,
+}
+
+impl Policies {
+    pub fn new(map: PolicyMap) -> Self {
+        let mut entries: Vec<_> =
+            map.entries.into_iter().map(|(pattern, entry)| (pattern, Arc::new(entry))).collect();
+        entries.sort_by_cached_key(|(pattern, _)| std::cmp::Reverse(specificity(pattern)));
+        Self { default: Arc::new(map.default_entry.unwrap_or_default()), entries }
+    }
+
+    pub fn entry_for(&self, destination: &Destination) -> Arc<PolicyEntry> {
+        let fits = self.entries.iter().find(|(pattern, _)| pattern.matches(destination));
+        Arc::clone(fits.map_or(&self.default, |(_, entry)| entry))
+    }
+
+    /// How many destinations may fit the pattern that holds for `destination`, if that is limited.
+    pub fn destinations_limit(&self, destination: &Destination) -> Option<(&Destination, u32)> {
+        let fits = self.entries.iter().find(|(pattern, _)| pattern.matches(destination));
+        fits.and_then(|(pattern, entry)| entry.max_destinations.map(|limit| (pattern, limit)))
+    }
+}
+
+/// Per part: a name says more than `*`, which says more than `>`.
+fn specificity(pattern: &Destination) -> Vec<u8> {
+    let rank = |part: &str| match part {
+        ">" => 0,
+        "*" => 1,
+        _ => 2,
+    };
+    pattern.name().split('.').map(rank).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_specific_pattern_holds_alone() {
+        let entry = |prefetch| PolicyEntry { queue_prefetch: prefetch, ..PolicyEntry::default() };
+        let patterns = [(">", 1), ("A.>", 2), ("A.*", 3), ("A.B", 4), ("A.*.C", 5)];
+        let entries =
+            patterns.map(|(pattern, prefetch)| (Destination::queue(pattern), entry(prefetch)));
+        let policies = Policies::new(PolicyMap { default_entry: None, entries: entries.into() });
+        let prefetch = |name| policies.entry_for(&Destination::queue(name)).queue_prefetch;
+        assert_eq!(["X", "A.X.Y", "A.X", "A.B", "A.X.C"].map(prefetch), [1, 2, 3, 4, 5]);
+        assert_eq!(policies.entry_for(&Destination::topic("A.B")).queue_prefetch, 1000);
+    }
+}

@@ -1,0 +1,112 @@
+//! What a client asked for and may not have, with the Java exception it sees.
+
+use crate::openwire::{Destination, Throwable};
+
+/// A request that the broker refuses. Becomes an ExceptionResponse, or a ConnectionError where the
+/// command asked for no response. Class names and texts are those of ActiveMQ 5.17.2, because
+/// clients and their operators match on them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("No clientID specified for connection request")]
+    NoClientId,
+    #[error("Broker: {broker} - Client: {client_id} already connected from {remote_address}")]
+    ClientIdInUse { broker: String, client_id: String, remote_address: String },
+    #[error("{selector}")]
+    InvalidSelector { selector: String, cause: String },
+    #[error("Durable consumer is in use for client: {client_id} and subscriptionName: {name}")]
+    DurableInUse { client_id: String, name: String },
+    #[error("Durable consumer is in use")]
+    DurableActive,
+    #[error(
+        "No durable subscription exists for clientID: {client_id} and subscriptionName: {name}"
+    )]
+    NoDurableSubscription { client_id: String, name: String },
+    #[error("{destination}")]
+    DestinationDoesNotExist { destination: Destination },
+    #[error("{0}")]
+    InvalidDestination(String),
+    #[error("Transaction '{transaction}' has not been started.")]
+    NoSuchTransaction { transaction: String, xa: bool },
+    #[error("{0}")]
+    ResourceAllocation(String),
+    /// A `javax.jms.JMSException` without a class of its own.
+    #[error("{0}")]
+    Jms(String),
+    /// A `java.lang.IllegalStateException`: the client broke the order of commands or a limit.
+    #[error("{0}")]
+    IllegalState(String),
+    /// A `javax.jms.IllegalStateException`.
+    #[error("{0}")]
+    JmsIllegalState(String),
+    /// A `java.lang.SecurityException`.
+    #[error("{0}")]
+    Security(String),
+}
+
+impl Refusal {
+    /// The Java class that a client raises. Always `javax.jms`: newer clients map it to `jakarta.jms`,
+    /// older ones know no other.
+    pub fn class_name(&self) -> &'static str {
+        match self {
+            Self::NoClientId | Self::ClientIdInUse { .. } => "javax.jms.InvalidClientIDException",
+            Self::InvalidSelector { .. } => "javax.jms.InvalidSelectorException",
+            Self::NoDurableSubscription { .. } | Self::InvalidDestination(_) => {
+                "javax.jms.InvalidDestinationException"
+            }
+            Self::DestinationDoesNotExist { .. } => {
+                "org.apache.activemq.DestinationDoesNotExistException"
+            }
+            Self::NoSuchTransaction { xa: true, .. } => "javax.transaction.xa.XAException",
+            Self::ResourceAllocation(_) => "javax.jms.ResourceAllocationException",
+            Self::DurableInUse { .. }
+            | Self::DurableActive
+            | Self::NoSuchTransaction { xa: false, .. }
+            | Self::Jms(_) => "javax.jms.JMSException",
+            Self::IllegalState(_) => "java.lang.IllegalStateException",
+            Self::JmsIllegalState(_) => "javax.jms.IllegalStateException",
+            Self::Security(_) => "java.lang.SecurityException",
+        }
+    }
+
+    /// The exception as it travels.
+    pub fn to_throwable(&self) -> Throwable {
+        if let Self::NoSuchTransaction { xa: true, .. } = self {
+            // XAException has no code on the wire; clients read it off the end of the text.
+            return Throwable::new(self.class_name(), &format!("{self} xaErrorCode:-4"));
+        }
+        let throwable = Throwable::new(self.class_name(), &self.to_string());
+        if let Self::InvalidSelector { cause, .. } = self {
+            let parse = Throwable::new("org.apache.activemq.selector.ParseException", cause);
+            return throwable.caused_by(parse);
+        }
+        throwable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_finds_the_code_of_an_xa_error_at_the_end_of_its_text() {
+        let refusal = Refusal::NoSuchTransaction { transaction: "XID:[1]".to_owned(), xa: true };
+        let throwable = refusal.to_throwable();
+        assert_eq!(
+            throwable.to_string(),
+            "javax.transaction.xa.XAException: Transaction 'XID:[1]' has not been started. \
+             xaErrorCode:-4"
+        );
+    }
+
+    #[test]
+    fn a_bad_selector_is_its_own_text_and_says_why_in_the_cause() {
+        let refusal =
+            Refusal::InvalidSelector { selector: "foo = = 1".to_owned(), cause: "no".to_owned() };
+        let throwable = refusal.to_throwable();
+        assert_eq!(throwable.to_string(), "javax.jms.InvalidSelectorException: foo = = 1");
+        assert_eq!(
+            throwable.cause.unwrap().to_string(),
+            "org.apache.activemq.selector.ParseException: no"
+        );
+    }
+}

@@ -1,0 +1,204 @@
+//! The flow of messages to a plain topic consumer: what it holds is only counted, what does not fit
+//! waits, and what waits too long in too great a number is dropped.
+//!
+//! ```text
+//!  publish --room--> outbox, in_flight + 1 --ack n--> in_flight - n
+//!      \--none--> [ pending, at most `limit` ] --room--> outbox
+//!                      |
+//!                      v over the limit: the oldest is discarded
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::durable::Expired;
+use super::{Role, Subscription};
+use crate::broker::Broker;
+use crate::broker::refusal::Refusal;
+use crate::broker::subscription::window::describe;
+use crate::openwire::{Destination, Message, MessageAck, ack_type};
+
+/// Counts and waiting messages of one topic consumer.
+#[derive(Debug, Default)]
+pub struct TopicFlow {
+    pub prefetch: usize,
+    pub extension: usize,
+    pub in_flight: usize,
+    /// Messages acknowledged since the consumer exists.
+    pub consumed: u64,
+    /// Messages dropped because too many waited.
+    pub discarded: u64,
+    pending: VecDeque<(Arc<Message>, Arc<Destination>)>,
+    /// Most messages that may wait; `None` has no limit but memory.
+    limit: Option<usize>,
+    /// Whether the log already says that it is slow.
+    slow: bool,
+    closed: bool,
+}
+
+impl TopicFlow {
+    pub fn new(prefetch: i32, limit: Option<usize>) -> Self {
+        Self { prefetch: usize::try_from(prefetch).unwrap_or(0), limit, ..Self::default() }
+    }
+
+    fn room(&self) -> usize {
+        if self.prefetch == 0 {
+            return self.extension;
+        }
+        (self.prefetch + self.extension).saturating_sub(self.in_flight)
+    }
+
+    fn dispatched(&mut self) {
+        self.in_flight += 1;
+        if self.prefetch == 0 {
+            self.extension -= 1;
+        }
+    }
+
+    pub fn pending_count(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub fn open_pull(&mut self) {
+        if self.prefetch == 0 {
+            self.extension = 1;
+        }
+    }
+
+    pub fn end_pull(&mut self) -> bool {
+        self.prefetch == 0 && std::mem::take(&mut self.extension) > 0
+    }
+
+    pub fn pull_waits(&self) -> bool {
+        self.prefetch == 0 && self.extension > 0
+    }
+
+    /// Applies an acknowledgement. Ids are not looked at: the window moves by the count.
+    ///
+    /// Returns how many messages were consumed now; in a transaction that is for the commit to count.
+    ///
+    /// # Errors
+    /// A kind of acknowledgement that no topic consumer can send.
+    pub fn acknowledge(
+        &mut self,
+        ack: &MessageAck,
+        in_transaction: bool,
+    ) -> Result<usize, Refusal> {
+        let count = usize::try_from(ack.message_count).unwrap_or(0);
+        match ack.ack_type {
+            ack_type::POISON if in_transaction => {
+                Err(Refusal::Jms(format!("Poison ack cannot be transacted: {}", describe(ack))))
+            }
+            ack_type::INDIVIDUAL if in_transaction => {
+                self.extend(1);
+                Ok(0)
+            }
+            ack_type::STANDARD if in_transaction => Ok(0),
+            ack_type::STANDARD | ack_type::INDIVIDUAL | ack_type::POISON | ack_type::EXPIRED => {
+                self.consume(count);
+                Ok(count)
+            }
+            ack_type::DELIVERED => {
+                self.extend(count);
+                Ok(0)
+            }
+            ack_type::REDELIVERED => Ok(0),
+            _ => Err(Refusal::Jms(format!("Invalid acknowledgment: {}", describe(ack)))),
+        }
+    }
+
+    /// `count` messages are consumed: at once, or by a commit.
+    pub fn consume(&mut self, count: usize) {
+        self.in_flight = self.in_flight.saturating_sub(count);
+        self.consumed += count as u64;
+        self.contract(count);
+    }
+
+    /// A transaction that acknowledged `count` messages rolled back.
+    pub fn contract(&mut self, count: usize) {
+        if self.prefetch > 0 {
+            self.extension = self.extension.saturating_sub(count);
+        }
+    }
+
+    fn extend(&mut self, count: usize) {
+        if self.prefetch > 0 {
+            self.extension = (self.extension + count).min(self.in_flight);
+        }
+    }
+}
+
+impl Subscription {
+    /// Offers a published message: delivers it, lets it wait, or drops what waited longest.
+    pub(in crate::broker) fn publish(
+        self: &Arc<Self>,
+        message: &Arc<Message>,
+        destination: &Arc<Destination>,
+        broker: &Broker,
+    ) {
+        let Role::Topic(flow) = &self.role else { return };
+        let mut flow = flow.lock();
+        if flow.closed {
+            return;
+        }
+        if flow.pending.is_empty() && flow.room() > 0 && self.outbox_has_room() {
+            flow.dispatched();
+            let redeliveries = message.redelivery_counter;
+            self.write(message, destination, redeliveries, false, broker.now_ms());
+            return;
+        }
+        if flow.limit == Some(0) {
+            flow.discarded += 1;
+            return;
+        }
+        if !flow.slow && flow.prefetch > 1 && flow.pending.len() > flow.prefetch {
+            flow.slow = true;
+            tracing::warn!(
+                "TopicSubscription: consumer={}: has twice its prefetch limit pending, without an ack; \
+                 it appears to be slow",
+                self.id
+            );
+        }
+        broker.memory.take(message.memory_bytes());
+        flow.pending.push_back((Arc::clone(message), Arc::clone(destination)));
+        while flow.limit.is_some_and(|limit| flow.pending.len() > limit) {
+            if let Some((oldest, _)) = flow.pending.pop_front() {
+                broker.memory.free(oldest.memory_bytes());
+                flow.discarded += 1;
+            }
+        }
+    }
+
+    /// Delivers what waits, as far as there is room. Returns what it found expired.
+    pub(super) fn drain_topic(self: &Arc<Self>, broker: &Broker) -> Expired {
+        let mut expired = Expired::new();
+        let Role::Topic(flow) = &self.role else { return expired };
+        let mut flow = flow.lock();
+        let now_ms = broker.now_ms();
+        while flow.room() > 0 && !flow.pending.is_empty() && self.outbox_has_room() {
+            let Some((message, destination)) = flow.pending.pop_front() else { break };
+            broker.memory.free(message.memory_bytes());
+            if message.is_expired(now_ms) {
+                expired.push((destination, message));
+                continue;
+            }
+            flow.dispatched();
+            let redeliveries = message.redelivery_counter;
+            self.write(&message, &destination, redeliveries, false, now_ms);
+        }
+        if flow.pending.is_empty() {
+            flow.slow = false;
+        }
+        expired
+    }
+
+    /// Drops what waits: the consumer is gone.
+    pub(in crate::broker) fn close_topic(&self, broker: &Broker) {
+        let Role::Topic(flow) = &self.role else { return };
+        let mut flow = flow.lock();
+        flow.closed = true;
+        for (message, _) in std::mem::take(&mut flow.pending) {
+            broker.memory.free(message.memory_bytes());
+        }
+    }
+}
