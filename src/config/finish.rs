@@ -1,0 +1,85 @@
+//! What follows from all words together: names and directories that are not said, and warnings.
+
+use std::path::{Path, PathBuf};
+
+use super::Config;
+use super::connector::is_loopback;
+use super::element::Element;
+use super::notice::Weight;
+use super::place::Place;
+use super::vocabulary::Reading;
+use super::words::standing::STORE;
+use crate::store::options::StoreOptions;
+
+/// Settles where messages are kept, once the broker's own words are read.
+pub(super) fn store(broker: &Element, config: &mut Config, reading: &mut Reading) {
+    let said = |name: &str| broker.children.iter().any(|child| child.is_core(name));
+    if !config.broker.persistent {
+        config.store = StoreOptions::Memory;
+        let about_store = ["<kahaDB>", "<mKahaDB>"];
+        reading.notices.retain(|notice| !about_store.contains(&notice.word.as_str()));
+    } else if !said("persistenceAdapter") && !said("persistenceFactory") {
+        reading.say(STORE, "persistence, which is on without a word,".to_owned(), &broker.at);
+    }
+}
+
+/// Fills in what the words leave open.
+pub(super) fn finish(config: &mut Config, reading: &mut Reading) {
+    name(config, reading);
+    directories(config);
+    warnings(config, reading);
+}
+
+fn name(config: &mut Config, reading: &mut Reading) {
+    let broker = &mut config.broker;
+    if broker.use_local_host_broker_name && broker.broker_name == "localhost" {
+        broker.broker_name = gethostname::gethostname().to_string_lossy().into_owned();
+    }
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':');
+    let clean: String = broker.broker_name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
+    if clean != broker.broker_name {
+        let word = format!("brokerName `{}`", broker.broker_name);
+        let text = format!("contains illegal characters - replaced with {clean}");
+        reading.notice(Weight::Warning, word, text, &Place::whole(Path::new("<broker>")));
+        broker.broker_name = clean;
+    }
+}
+
+fn directories(config: &mut Config) {
+    let Config { broker, store, scheduler_store, temp_store, .. } = config;
+    let own = broker.data_directory.join(&broker.broker_name);
+    let or = |place: &mut Option<PathBuf>, default: PathBuf| {
+        place.get_or_insert(default);
+    };
+    match store {
+        StoreOptions::Journal(journal) => or(&mut journal.directory, own.join("KahaDB")),
+        StoreOptions::Journals(journals) => {
+            or(&mut journals.directory, broker.data_directory.join("mKahaDB"));
+        }
+        StoreOptions::Memory => {}
+    }
+    let scheduler = broker.scheduler_directory.clone().unwrap_or_else(|| own.join("scheduler"));
+    or(&mut scheduler_store.directory, scheduler);
+    or(&mut broker.temp_data_directory, own.join("tmp_storage"));
+    if let Some(temp) = &broker.temp_data_directory {
+        or(&mut temp_store.directory, temp.clone());
+    }
+}
+
+fn warnings(config: &Config, reading: &mut Reading) {
+    if config.connectors.is_empty() && reading.faults.is_empty() {
+        let at = Place::whole(Path::new("<transportConnectors>"));
+        let text = "no client can connect".to_owned();
+        reading.notice(Weight::Warning, "no connector is served".to_owned(), text, &at);
+    }
+    if !config.security.authentication.is_empty() {
+        return;
+    }
+    for (connector, at) in config.connectors.iter().zip(reading.connectors.clone()) {
+        if !is_loopback(connector) {
+            let word = format!("the connector on {}:{}", connector.host, connector.port);
+            let text = "is open to every host without a password and without encryption".to_owned();
+            reading.notice(Weight::Warning, word, text, &at);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `<broker>`: its attributes, and which table reads each of its children.
+
+use super::connector::TRANSPORT_CONNECTORS;
+use super::destination::DESTINATIONS;
+use super::forwarding::INTERCEPTORS;
+use super::network::NETWORK_CONNECTORS;
+use super::plugin::PLUGINS;
+use super::policy::DESTINATION_POLICY;
+use super::security::TLS_HOLDER;
+use super::standing::{
+    BROKER_PART, DISK_LIMIT, FLOW_CONTROL, FOREIGN_JMS, IDLE_DESTINATION, JMX, JVM, NETWORK,
+    OFFLINE_SUBSCRIBER, PROXY, SCHEDULER, SECURITY, SERVED, SHELL, STORE, VIRTUAL,
+};
+use super::store::{
+    JOB_SCHEDULER_HOLDER, PERSISTENCE_ADAPTER, PERSISTENCE_FACTORY, TEMP_DATA_STORE,
+};
+use super::usage;
+use crate::broker::options::IoExceptionHandler;
+use crate::config::Config;
+use crate::config::value;
+use crate::config::vocabulary::{Attribute, Child, Words, child, known, opaque, rule, set};
+use crate::web::options::ManagementOptions;
+
+pub(in crate::config) static BROKER: Words<Config> =
+    Words { element: "broker", attributes: ATTRIBUTES, children: CHILDREN };
+
+const ATTRIBUTES: &[Attribute<Config>] = &[
+    set!("brokerName", value::text => broker.broker_name, SERVED),
+    set!("brokerId", value::text => broker.broker_id, SERVED),
+    set!("useLocalHostBrokerName", value::boolean => broker.use_local_host_broker_name, SERVED),
+    set!("dataDirectory", value::path => broker.data_directory, SERVED),
+    set!("dataDirectoryFile", value::path => broker.data_directory, SERVED),
+    set!("tmpDataDirectory", value::path => broker.temp_data_directory, STORE),
+    set!("persistent", value::boolean => broker.persistent, SERVED),
+    set!("deleteAllMessagesOnStartup", value::boolean =>
+        broker.delete_all_messages_on_startup, SERVED),
+    set!("start", value::boolean => broker.start, BROKER_PART),
+    set!("startAsync", value::boolean => broker.start_async, JVM),
+    set!("restartAllowed", value::boolean => broker.restart_allowed, SHELL),
+    set!("useShutdownHook", value::boolean => broker.use_shutdown_hook, SHELL),
+    set!("systemExitOnShutdown", value::boolean => broker.system_exit_on_shutdown, SHELL),
+    set!("systemExitOnShutdownExitCode", value::integer =>
+        broker.system_exit_on_shutdown_exit_code, SHELL),
+    set!("advisorySupport", value::boolean => broker.advisory_support, SERVED),
+    set!("anonymousProducerAdvisorySupport", value::boolean =>
+        broker.anonymous_producer_advisory_support, SERVED),
+    set!("schedulerSupport", value::boolean => broker.scheduler_support, SCHEDULER),
+    set!("maxSchedulerRepeatAllowed", value::count =>
+        broker.max_scheduler_repeat_allowed, SCHEDULER),
+    set!("schedulerDirectory", value::path => broker.scheduler_directory, SCHEDULER),
+    set!("schedulerDirectoryFile", value::path => broker.scheduler_directory, SCHEDULER),
+    set!("useJmx", value::boolean => broker.use_jmx, JMX),
+    set!("enableStatistics", value::boolean => broker.enable_statistics, JMX),
+    set!("populateJMSXUserID", value::boolean => broker.populate_jmsx_user_id, BROKER_PART),
+    set!("useAuthenticatedPrincipalForJMSXUserID", value::boolean =>
+        broker.use_authenticated_principal_for_jmsx_user_id, BROKER_PART),
+    set!("populateUserNameInMBeans", value::boolean => broker.populate_user_name_in_mbeans, JMX),
+    known!("mbeanInvocationTimeout", value::long, JMX),
+    set!("keepDurableSubsActive", value::boolean => broker.keep_durable_subs_active, JVM),
+    set!("rejectDurableConsumers", value::boolean => broker.reject_durable_consumers, BROKER_PART),
+    set!("offlineDurableSubscriberTimeout", value::millis_or_none =>
+        broker.offline_durable_subscriber_timeout, OFFLINE_SUBSCRIBER),
+    set!("offlineDurableSubscriberTaskSchedule", value::millis =>
+        broker.offline_durable_subscriber_task_schedule, OFFLINE_SUBSCRIBER),
+    set!("enableMessageExpirationOnActiveDurableSubs", value::boolean =>
+        broker.enable_message_expiration_on_active_durable_subs, BROKER_PART),
+    set!("useVirtualTopics", value::boolean => broker.use_virtual_topics, VIRTUAL),
+    set!("useMirroredQueues", value::boolean => broker.use_mirrored_queues, VIRTUAL),
+    set!("useTempMirroredQueues", value::boolean => broker.use_temp_mirrored_queues, VIRTUAL),
+    set!("useVirtualDestSubs", value::boolean => broker.use_virtual_dest_subs, VIRTUAL),
+    set!("useVirtualDestSubsOnCreation", value::boolean =>
+        broker.use_virtual_dest_subs_on_creation, VIRTUAL),
+    set!("cacheTempDestinations", value::boolean => broker.cache_temp_destinations, BROKER_PART),
+    set!("timeBeforePurgeTempDestinations", value::millis =>
+        broker.time_before_purge_temp_destinations, BROKER_PART),
+    set!("allowTempAutoCreationOnSend", value::boolean =>
+        broker.allow_temp_auto_creation_on_send, BROKER_PART),
+    set!("schedulePeriodForDestinationPurge", value::millis_or_none =>
+        broker.schedule_period_for_destination_purge, IDLE_DESTINATION),
+    set!("maxPurgedDestinationsPerSweep", value::count_or_none =>
+        broker.max_purged_destinations_per_sweep, IDLE_DESTINATION),
+    set!("schedulePeriodForDiskUsageCheck", value::millis_or_none =>
+        broker.schedule_period_for_disk_usage_check, DISK_LIMIT),
+    set!("diskUsageCheckRegrowThreshold", value::bytes_or_none =>
+        broker.disk_usage_check_regrow_threshold, DISK_LIMIT),
+    set!("adjustUsageLimits", value::boolean => broker.adjust_usage_limits, DISK_LIMIT),
+    set!("maxUncommittedCount", value::count_or_none => broker.max_uncommitted_count, BROKER_PART),
+    set!("rollbackOnlyOnAsyncException", value::boolean =>
+        broker.rollback_only_on_async_exception, BROKER_PART),
+    set!("storeOpenWireVersion", value::integer => broker.store_open_wire_version, STORE),
+    set!("maxInflatedDataSize", value::bytes => broker.max_inflated_data_size, BROKER_PART),
+    set!("networkConnectorStartAsync", value::boolean =>
+        broker.network_connector_start_async, NETWORK),
+    set!("splitSystemUsageForProducersConsumers", value::boolean =>
+        broker.split_system_usage_for_producers_consumers, FLOW_CONTROL),
+    set!("producerSystemUsagePortion", value::percent =>
+        broker.producer_system_usage_portion, FLOW_CONTROL),
+    set!("consumerSystemUsagePortion", value::percent =>
+        broker.consumer_system_usage_portion, FLOW_CONTROL),
+    known!("monitorConnectionSplits", value::boolean, JVM),
+    known!("dedicatedTaskRunner", value::boolean, JVM),
+    known!("taskRunnerPriority", value::integer, JVM),
+    known!("persistenceThreadPriority", value::integer, JVM),
+    known!("virtualThreadTaskRunner", value::boolean, JVM),
+    known!("useLoggingForShutdownErrors", value::boolean, JVM),
+    known!("waitForSlave", value::boolean, PURE_MASTER),
+    known!("waitForSlaveTimeout", value::long, PURE_MASTER),
+    known!("passiveSlave", value::boolean, PURE_MASTER),
+    known!("slave", value::boolean, PURE_MASTER),
+    known!("shutdownOnMasterFailure", value::boolean, PURE_MASTER),
+    known!("shutdownOnSlaveFailure", value::boolean, PURE_MASTER),
+    known!("supportFailOver", value::boolean, PURE_MASTER),
+    known!("vmConnectorURI", value::text, JVM),
+];
+
+const PURE_MASTER: crate::config::vocabulary::Standing =
+    crate::config::vocabulary::Standing::NoEffect(
+        "the master/slave pair without shared storage is gone from ActiveMQ too",
+    );
+
+const CHILDREN: &[Child<Config>] = &[
+    child!("destinationPolicy", DESTINATION_POLICY => broker.policies, SERVED),
+    child!("destinations", DESTINATIONS => broker.destinations, SERVED),
+    rule!("destinationInterceptors", VIRTUAL, |to, from, reading| {
+        let mut interceptors = Vec::new();
+        reading.fill(&INTERCEPTORS, from, &mut interceptors);
+        to.broker.destination_interceptors = Some(interceptors);
+    }),
+    child!("systemUsage", usage::HOLDER => broker.system_usage, SERVED),
+    rule!("producerSystemUsage", FLOW_CONTROL, |_, from, reading| {
+        reading.fill(&usage::HOLDER, from, &mut Default::default());
+    }),
+    rule!("consumerSystemUsage", FLOW_CONTROL, |_, from, reading| {
+        reading.fill(&usage::HOLDER, from, &mut Default::default());
+    }),
+    child!("transportConnectors", TRANSPORT_CONNECTORS => connectors, SERVED),
+    child!("networkConnectors", NETWORK_CONNECTORS => network, NETWORK),
+    child!("persistenceAdapter", PERSISTENCE_ADAPTER, SERVED),
+    child!("persistenceFactory", PERSISTENCE_FACTORY, SERVED),
+    child!("tempDataStore", TEMP_DATA_STORE => temp_store, SERVED),
+    child!("jobSchedulerStore", JOB_SCHEDULER_HOLDER => scheduler_store, SCHEDULER),
+    child!("plugins", PLUGINS, SERVED),
+    child!("sslContext", TLS_HOLDER => security.tls, SECURITY),
+    opaque!("messageAuthorizationPolicy", SECURITY),
+    child!("managementContext", MANAGEMENT_HOLDER => management, SERVED),
+    child!("ioExceptionHandler", IO_HOLDER => broker.io_exception_handler, STORE),
+    opaque!("shutdownHooks", SHELL),
+    opaque!("taskRunnerFactory", JVM),
+    opaque!("persistenceTaskRunnerFactory", JVM),
+    opaque!("destinationFactory", JVM),
+    opaque!("brokerContext", JVM),
+    opaque!("adminView", JMX),
+    opaque!("brokerObjectName", JMX),
+    opaque!("services", BROKER_PART),
+    opaque!("proxyConnectors", PROXY),
+    opaque!("jmsBridgeConnectors", FOREIGN_JMS),
+];
+
+static MANAGEMENT_HOLDER: Words<ManagementOptions> = Words {
+    element: "managementContext",
+    attributes: &[],
+    children: &[child!("managementContext", MANAGEMENT_CONTEXT, SERVED)],
+};
+
+pub(super) static MANAGEMENT_CONTEXT: Words<ManagementOptions> = Words {
+    element: "managementContext",
+    attributes: &[
+        set!("createConnector", value::boolean => create_connector, JMX),
+        set!("connectorPort", value::port => connector_port, JMX),
+        set!("connectorHost", value::text => connector_host, JMX),
+        set!("connectorPath", value::text => connector_path, JMX),
+        set!("rmiServerPort", value::port => rmi_server_port, JMX),
+        set!("jmxDomainName", value::text => jmx_domain_name, JMX),
+        set!("allowRemoteAddressInMBeanNames", value::boolean =>
+            allow_remote_address_in_mbean_names, JMX),
+        set!("suppressMBean", value::text => suppress_mbean, JMX),
+        known!("useMBeanServer", value::boolean, JMX),
+        known!("createMBeanServer", value::boolean, JMX),
+        known!("findTigerMBeanServer", value::boolean, JMX),
+        known!("findTigerMbeanServer", value::boolean, JMX),
+        known!("brokerName", value::text, JMX),
+    ],
+    children: &[opaque!("environment", JMX), opaque!("MBeanServer", JMX), opaque!("server", JMX)],
+};
+
+static IO_HOLDER: Words<IoExceptionHandler> = Words {
+    element: "ioExceptionHandler",
+    attributes: &[],
+    children: &[
+        child!("defaultIOExceptionHandler", IO_EXCEPTION_HANDLER, SERVED),
+        rule!("jDBCIOExceptionHandler", SERVED, |to, from, reading| {
+            to.stop_start_connectors = true;
+            reading.fill(&IO_EXCEPTION_HANDLER, from, to);
+        }),
+        rule!("leaseLockerIOExceptionHandler", SERVED, |to, from, reading| {
+            to.stop_start_connectors = true;
+            reading.fill(&IO_EXCEPTION_HANDLER, from, to);
+        }),
+    ],
+};
+
+pub(super) static IO_EXCEPTION_HANDLER: Words<IoExceptionHandler> = Words {
+    element: "defaultIOExceptionHandler",
+    attributes: &[
+        set!("ignoreAllErrors", value::boolean => ignore_all_errors, SERVED),
+        set!("ignoreNoSpaceErrors", value::boolean => ignore_no_space_errors, SERVED),
+        set!("ignoreSQLExceptions", value::boolean => ignore_sql_exceptions, SERVED),
+        set!("noSpaceMessage", value::text => no_space_message, SERVED),
+        set!("sqlExceptionMessage", value::text => sql_exception_message, SERVED),
+        set!("resumeCheckSleepPeriod", value::millis => resume_check_sleep_period, SERVED),
+        set!("stopStartConnectors", value::boolean => stop_start_connectors, SERVED),
+        set!("systemExitOnShutdown", value::boolean => system_exit_on_shutdown, SERVED),
+    ],
+    children: &[],
+};

@@ -1,0 +1,171 @@
+//! `<destinationPolicy>`: the attributes of `<policyEntry>`; its children are in [`super::strategy`].
+
+use super::destination::{Patterned, entry};
+use super::standing::{
+    ADVISORY, DEAD_LETTER, FLOW_CONTROL, IDLE_DESTINATION, JVM, NETWORK, POLICY, SERVED, STORE,
+};
+use super::strategy;
+use crate::broker::options::policy::{MessageGroupMap, PolicyEntry, PolicyMap};
+use crate::config::value::{self, Expected};
+use crate::config::vocabulary::{Words, child, rule, set, with};
+
+pub(super) static DESTINATION_POLICY: Words<PolicyMap> = Words {
+    element: "destinationPolicy",
+    attributes: &[],
+    children: &[child!("policyMap", POLICY_MAP, SERVED)],
+};
+
+pub(super) static POLICY_MAP: Words<PolicyMap> = Words {
+    element: "policyMap",
+    attributes: &[],
+    children: &[
+        child!("policyEntries", POLICY_ENTRIES, SERVED),
+        child!("entries", POLICY_ENTRIES, SERVED),
+        child!("defaultEntry", DEFAULT_ENTRY, SERVED),
+    ],
+};
+
+pub(super) static POLICY_ENTRIES: Words<PolicyMap> = Words {
+    element: "policyEntries",
+    attributes: &[],
+    children: &[rule!("policyEntry", SERVED, |to, from, reading| {
+        entry(&POLICY_ENTRY, &mut to.entries, from, reading);
+    })],
+};
+
+pub(super) static DEFAULT_ENTRY: Words<PolicyMap> = Words {
+    element: "defaultEntry",
+    attributes: &[],
+    children: &[rule!("policyEntry", SERVED, |to, from, reading| {
+        let mut entry = Patterned::default();
+        reading.fill(&POLICY_ENTRY, from, &mut entry);
+        to.default_entry = Some(entry.value);
+    })],
+};
+
+pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
+    element: "policyEntry",
+    attributes: &[
+        Patterned::QUEUE,
+        Patterned::TOPIC,
+        Patterned::TEMP_QUEUE,
+        Patterned::TEMP_TOPIC,
+        set!("queuePrefetch", value::count => value.queue_prefetch, SERVED),
+        set!("queueBrowserPrefetch", value::count => value.queue_browser_prefetch, SERVED),
+        set!("topicPrefetch", value::count => value.topic_prefetch, SERVED),
+        set!("durableTopicPrefetch", value::count => value.durable_topic_prefetch, SERVED),
+        set!("usePrefetchExtension", value::boolean => value.use_prefetch_extension, POLICY),
+        set!("useTopicSubscriptionInflightStats", value::boolean =>
+            value.use_topic_subscription_inflight_stats, JVM),
+        set!("useConsumerPriority", value::boolean => value.use_consumer_priority, POLICY),
+        set!("strictOrderDispatch", value::boolean => value.strict_order_dispatch, POLICY),
+        set!("allConsumersExclusiveByDefault", value::boolean =>
+            value.all_consumers_exclusive_by_default, POLICY),
+        set!("consumersBeforeDispatchStarts", value::count =>
+            value.consumers_before_dispatch_starts, POLICY),
+        set!("timeBeforeDispatchStarts", value::millis => value.time_before_dispatch_starts, POLICY),
+        set!("prioritizedMessages", value::boolean => value.prioritized_messages, POLICY),
+        set!("lazyDispatch", value::boolean => value.lazy_dispatch, JVM),
+        set!("optimizedDispatch", value::boolean => value.optimized_dispatch, JVM),
+        with!("messageGroupMapFactoryType", POLICY, |to, text| {
+            to.value.message_groups = group_map(text)?;
+            Ok(())
+        }),
+        set!("alwaysRetroactive", value::boolean => value.always_retroactive, POLICY),
+        set!("producerFlowControl", value::boolean => value.producer_flow_control, FLOW_CONTROL),
+        set!("memoryLimit", value::bytes_or_none => value.memory_limit, FLOW_CONTROL),
+        set!("minimumMessageSize", value::bytes => value.minimum_message_size, FLOW_CONTROL),
+        set!("sendFailIfNoSpace", value::boolean => value.send_fail_if_no_space, FLOW_CONTROL),
+        set!("sendFailIfNoSpaceAfterTimeout", value::millis_or_none =>
+            value.send_fail_if_no_space_after_timeout, FLOW_CONTROL),
+        set!("blockedProducerWarningInterval", value::millis_or_none =>
+            value.blocked_producer_warning_interval, FLOW_CONTROL),
+        set!("cursorMemoryHighWaterMark", value::percent =>
+            value.cursor_memory_high_water_mark, STORE),
+        set!("storeUsageHighWaterMark", value::percent => value.store_usage_high_water_mark, STORE),
+        set!("maxPageSize", value::count => value.max_page_size, STORE),
+        set!("maxBrowsePageSize", value::count => value.max_browse_page_size, POLICY),
+        set!("expireMessagesPeriod", value::millis_or_none => value.expire_messages_period, POLICY),
+        set!("maxExpirePageSize", value::count => value.max_expire_page_size, POLICY),
+        set!("useCache", value::boolean => value.use_cache, STORE),
+        set!("enableAudit", value::boolean => value.enable_audit, POLICY),
+        set!("maxProducersToAudit", value::count => value.max_producers_to_audit, POLICY),
+        set!("maxAuditDepth", value::count => value.max_audit_depth, POLICY),
+        set!("maxQueueAuditDepth", value::count => value.max_queue_audit_depth, POLICY),
+        set!("sendDuplicateFromStoreToDLQ", value::boolean =>
+            value.send_duplicate_from_store_to_dlq, STORE),
+        set!("persistJMSRedelivered", value::boolean => value.persist_jms_redelivered, STORE),
+        set!("reduceMemoryFootprint", value::boolean => value.reduce_memory_footprint, JVM),
+        set!("doOptimzeMessageStorage", value::boolean => value.optimize_message_storage, JVM),
+        set!("optimizeMessageStoreInFlightLimit", value::count =>
+            value.optimize_message_store_in_flight_limit, JVM),
+        set!("gcInactiveDestinations", value::boolean =>
+            value.gc_inactive_destinations, IDLE_DESTINATION),
+        set!("gcWithNetworkConsumers", value::boolean =>
+            value.gc_with_network_consumers, IDLE_DESTINATION),
+        set!("inactiveTimeoutBeforeGC", value::millis =>
+            value.inactive_timeout_before_gc, IDLE_DESTINATION),
+        set!("inactiveTimoutBeforeGC", value::millis =>
+            value.inactive_timeout_before_gc, IDLE_DESTINATION),
+        set!("maxDestinations", value::count_or_negative => value.max_destinations, POLICY),
+        set!("advisoryForConsumed", value::boolean => value.advisory_for_consumed, ADVISORY),
+        set!("advisoryForDelivery", value::boolean => value.advisory_for_delivery, ADVISORY),
+        set!("advisoryForDispatched", value::boolean => value.advisory_for_dispatched, ADVISORY),
+        set!("advisoryForDiscardingMessages", value::boolean =>
+            value.advisory_for_discarding_messages, ADVISORY),
+        set!("advisoryForFastProducers", value::boolean =>
+            value.advisory_for_fast_producers, ADVISORY),
+        set!("advisoryForSlowConsumers", value::boolean =>
+            value.advisory_for_slow_consumers, ADVISORY),
+        set!("advisoryWhenFull", value::boolean => value.advisory_when_full, ADVISORY),
+        set!("includeBodyForAdvisory", value::boolean => value.include_body_for_advisory, ADVISORY),
+        set!("sendAdvisoryIfNoConsumers", value::boolean =>
+            value.send_advisory_if_no_consumers, ADVISORY),
+        set!("advancedNetworkStatisticsEnabled", value::boolean =>
+            value.advanced_network_statistics_enabled, JVM),
+        set!("advancedMessageStatisticsEnabled", value::boolean =>
+            value.advanced_message_statistics_enabled, JVM),
+    ],
+    children: &[
+        Patterned::DESTINATION,
+        child!("deadLetterStrategy", strategy::DEAD_LETTER => value.dead_letter, DEAD_LETTER),
+        child!("pendingMessageLimitStrategy", strategy::PENDING_LIMIT =>
+            value.pending_message_limit, SERVED),
+        child!("messageEvictionStrategy", strategy::EVICTION => value.eviction, POLICY),
+        child!("dispatchPolicy", strategy::DISPATCH => value.dispatch_policy, POLICY),
+        child!("subscriptionRecoveryPolicy", strategy::RECOVERY =>
+            value.subscription_recovery, POLICY),
+        child!("slowConsumerStrategy", strategy::SLOW_CONSUMER => value.slow_consumer, POLICY),
+        child!("networkBridgeFilterFactory", strategy::BRIDGE_FILTER =>
+            value.network_bridge_filter, NETWORK),
+        child!("pendingQueuePolicy", strategy::QUEUE_CURSOR => value.queue_cursor, JVM),
+        child!("pendingSubscriberPolicy", strategy::SUBSCRIBER_CURSOR =>
+            value.subscriber_cursor, JVM),
+        child!("pendingDurableSubscriberPolicy", strategy::DURABLE_CURSOR =>
+            value.durable_subscriber_cursor, JVM),
+        child!("messageGroupMapFactory", strategy::GROUP_MAP => value.message_groups, POLICY),
+    ],
+};
+
+/// `cached`, `bucket?bucketCount=32`, `simple`.
+fn group_map(text: &str) -> Result<MessageGroupMap, Expected> {
+    let (kind, query) = text.trim().split_once('?').unwrap_or_else(|| (text.trim(), ""));
+    let wrong = || Expected::of("cached, bucket or simple, with ?cacheSize=… or ?bucketCount=…");
+    let mut sizes = (None, None);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("cacheSize", size)) => sizes.0 = Some(value::count(size)?),
+            Some(("bucketCount", size)) => sizes.1 = Some(value::count(size)?),
+            _ => return Err(wrong()),
+        }
+    }
+    match kind {
+        "cached" => Ok(MessageGroupMap::Cached { groups: sizes.0.unwrap_or(1024) }),
+        "bucket" => Ok(MessageGroupMap::HashBucket {
+            buckets: sizes.1.unwrap_or(1024),
+            cached: sizes.0.unwrap_or(64),
+        }),
+        "simple" => Ok(MessageGroupMap::Simple),
+        _ => Err(wrong()),
+    }
+}

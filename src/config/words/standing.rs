@@ -1,0 +1,60 @@
+//! What of ActiveMQ's vocabulary is served today, in one place: a later piece of work that serves a
+//! part changes its line here.
+
+use crate::config::vocabulary::Standing::{self, NoEffect, NotServed, Refused, Served};
+
+pub(in crate::config) const SERVED: Standing = Served;
+
+pub(in crate::config) const JMX: Standing = NoEffect("there is no JMX");
+pub(in crate::config) const JVM: Standing =
+    NoEffect("it concerns threads and objects of the Java process");
+pub(in crate::config) const PAGE_FILE: Standing = NoEffect("the store has no page file");
+pub(in crate::config) const SHELL: Standing =
+    NoEffect("the process always stops in order and then exits");
+
+pub(in crate::config) const STORE: Standing =
+    NotServed("MESSAGES LIVE IN MEMORY ONLY and are gone when the broker stops");
+pub(in crate::config) const TEMP_STORE: Standing =
+    NotServed("non-persistent messages stay in memory");
+pub(in crate::config) const DISK_LIMIT: Standing = NotServed("nothing is written to the disk");
+pub(in crate::config) const FLOW_CONTROL: Standing =
+    NotServed("producers are held at the broker's memory limit only");
+pub(in crate::config) const NETWORK: Standing = NotServed("no bridge to another broker is opened");
+pub(in crate::config) const SCHEDULER: Standing =
+    NotServed("scheduled messages are delivered at once");
+pub(in crate::config) const VIRTUAL: Standing = NotServed("messages stay where they are sent");
+pub(in crate::config) const PLUGIN: Standing = NotServed("the broker works without it");
+pub(in crate::config) const POLICY: Standing = NotServed("the broker keeps to ActiveMQ's default");
+pub(in crate::config) const DEAD_LETTER: Standing = NotServed("dead letters go to ActiveMQ.DLQ");
+pub(in crate::config) const ADVISORY: Standing = NotServed("that advisory is not sent");
+pub(in crate::config) const OFFLINE_SUBSCRIBER: Standing =
+    NotServed("durable subscriptions stay until they are removed");
+pub(in crate::config) const IDLE_DESTINATION: Standing =
+    NotServed("destinations stay until they are removed");
+pub(in crate::config) const BROKER_PART: Standing =
+    NotServed("the broker keeps to ActiveMQ's default");
+pub(in crate::config) const CLUSTER: Standing = NotServed("clients are not told of other brokers");
+pub(in crate::config) const SOCKET: Standing = NotServed("the connector works without it");
+pub(in crate::config) const PROXY: Standing = NotServed("nothing is forwarded");
+pub(in crate::config) const DISCOVERY: Standing = NotServed("the connector is not announced");
+
+pub(in crate::config) const SECURITY: Standing = Refused(
+    "is not served yet, and without it the broker would be open to all; remove it to run open, \
+     where that is safe, or stay with the broker you have",
+);
+pub(in crate::config) const SQL: Standing = Refused(
+    "there is no SQL store; use <kahaDB directory=\"…\"/>, whose directory several brokers may \
+     share as master and slaves",
+);
+pub(in crate::config) const LEVEL_DB: Standing = Refused(
+    "LevelDB was removed from ActiveMQ 5.17 and is not read; use <kahaDB directory=\"…\"/> on \
+     storage that the brokers share",
+);
+pub(in crate::config) const OLD_STORE: Standing =
+    Refused("this store was removed from ActiveMQ and is not read; use <kahaDB directory=\"…\"/>");
+pub(in crate::config) const SQL_LOCK: Standing = Refused(
+    "there is no lock in a database; use <shared-file-locker/> on a file system that the brokers \
+     share",
+);
+pub(in crate::config) const FOREIGN_JMS: Standing =
+    Refused("there are no bridges to foreign JMS providers; remove it");
