@@ -12,7 +12,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -77,7 +77,8 @@ pub struct Outbox {
 struct State {
     queue: VecDeque<Outgoing>,
     bytes: usize,
-    waiting: Vec<Arc<dyn Resume>>,
+    /// Weak: a consumer holds its outbox.
+    waiting: Vec<Weak<dyn Resume>>,
     closing: Option<Closing>,
 }
 
@@ -103,7 +104,7 @@ impl Outbox {
     }
 
     /// Whether dispatch may go on. If not, `then` is resumed once the writer has caught up.
-    pub fn has_room(&self, then: impl FnOnce() -> Arc<dyn Resume>) -> bool {
+    pub fn has_room(&self, then: impl FnOnce() -> Weak<dyn Resume>) -> bool {
         let mut state = self.state.lock();
         if state.bytes < OUTBOX_BYTES_MAX {
             return true;
@@ -139,7 +140,7 @@ impl Outbox {
             Vec::new()
         };
         drop(state);
-        for waiting in resumed {
+        for waiting in resumed.into_iter().filter_map(|waiting| waiting.upgrade()) {
             waiting.resume();
         }
     }

@@ -10,6 +10,8 @@ use crate::openwire::Destination;
 pub struct Policies {
     default: Arc<PolicyEntry>,
     entries: Vec<(Destination, Arc<PolicyEntry>)>,
+    /// Whether any entry limits the memory of one destination.
+    limit_memory: bool,
 }
 
 impl Policies {
@@ -17,7 +19,15 @@ impl Policies {
         let mut entries: Vec<_> =
             map.entries.into_iter().map(|(pattern, entry)| (pattern, Arc::new(entry))).collect();
         entries.sort_by_cached_key(|(pattern, _)| std::cmp::Reverse(specificity(pattern)));
-        Self { default: Arc::new(map.default_entry.unwrap_or_default()), entries }
+        let default: Arc<PolicyEntry> = Arc::new(map.default_entry.unwrap_or_default());
+        let limit_memory = default.memory_limit.is_some()
+            || entries.iter().any(|(_, entry)| entry.memory_limit.is_some());
+        Self { default, entries, limit_memory }
+    }
+
+    /// Whether any destination has a memory limit of its own, so that others need not be asked.
+    pub fn limit_memory(&self) -> bool {
+        self.limit_memory
     }
 
     pub fn entry_for(&self, destination: &Destination) -> Arc<PolicyEntry> {

@@ -46,6 +46,11 @@ impl Cell {
     }
 }
 
+/// Destinations of a kind that a broker keeps; one more is refused.
+const DESTINATIONS_MAX: usize = 1 << 20;
+/// Bytes of a destination's name.
+const NAME_BYTES_MAX: usize = 4096;
+
 /// All destinations of the broker.
 #[derive(Debug)]
 pub struct Region {
@@ -109,6 +114,7 @@ impl Region {
             return Ok(Found { cell: cell.clone(), created: false });
         }
         let policy = self.policies.entry_for(destination);
+        check_name(destination)?;
         state.check_number(destination, &self.policies)?;
         let cell = if destination.is_queue() {
             Cell::Queue(Arc::new(QueueCell::new(Arc::clone(destination), policy)))
@@ -220,6 +226,11 @@ impl State {
     }
 
     fn check_number(&self, destination: &Destination, policies: &Policies) -> Result<(), Refusal> {
+        if self.of(destination.class).len() >= DESTINATIONS_MAX {
+            return Err(Refusal::ResourceAllocation(format!(
+                "{destination} is one destination too many: the broker has {DESTINATIONS_MAX}"
+            )));
+        }
         let Some((pattern, limit)) = policies.destinations_limit(destination) else {
             return Ok(());
         };
@@ -230,6 +241,17 @@ impl State {
             "The maxmimum number of destinations allowed ({limit}) for the policy {pattern} has already \
              been reached."
         )))
+    }
+}
+
+fn check_name(destination: &Destination) -> Result<(), Refusal> {
+    let bytes = destination.physical_name.as_ref().map_or(0, |name| name.as_bytes().len());
+    match bytes {
+        0 => Err(Refusal::InvalidDestination("a destination needs a name".to_owned())),
+        1..=NAME_BYTES_MAX => Ok(()),
+        _ => Err(Refusal::InvalidDestination(format!(
+            "the name of a destination has {bytes} bytes; {NAME_BYTES_MAX} are allowed"
+        ))),
     }
 }
 

@@ -133,7 +133,7 @@ impl Client {
         } else {
             Role::Topic(Mutex::new(TopicFlow::new(info.prefetch_size, pending_limit(info, policy))))
         };
-        let consumer = self.register(info, filter, role, policy);
+        let consumer = self.register(info, filter, role, policy)?;
         if !matches!(consumer.role, Role::Browser(_)) {
             for member in members.iter().filter(|member| member.is_pattern()) {
                 cells.extend(self.broker.region.join_pattern(member, &consumer));
@@ -152,7 +152,7 @@ impl Client {
         filter: Filter,
         role: Role,
         policy: &PolicyEntry,
-    ) -> Arc<Subscription> {
+    ) -> Result<Arc<Subscription>, Refusal> {
         let consumer = Arc::new(Subscription::new(
             Arc::clone(info),
             filter,
@@ -161,8 +161,8 @@ impl Client {
             &self.outbox,
             &self.broker,
         ));
-        self.state.lock().consumers.insert(Arc::clone(&consumer.id), Arc::clone(&consumer));
-        consumer
+        self.open_state()?.consumers.insert(Arc::clone(&consumer.id), Arc::clone(&consumer));
+        Ok(consumer)
     }
 
     fn join(&self, cell: &Cell, consumer: &Arc<Subscription>) {
@@ -195,7 +195,7 @@ impl Client {
         }
         let durable = self.broker.durable(key, info, members, filter)?;
         let role = Role::Durable(Arc::clone(&durable));
-        let consumer = self.register(info, filter.clone(), role, policy);
+        let consumer = self.register(info, filter.clone(), role, policy)?;
         if !durable.activate(&consumer) {
             self.state.lock().consumers.remove(&consumer.id);
             let DurableKey { client_id, name } = durable.key.clone();

@@ -16,7 +16,7 @@ mod transactions;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 pub use self::consumers::Pulled;
 pub use self::sending::{Room, Wait};
@@ -145,7 +145,7 @@ impl Client {
     fn add_destination(&self, destination: &Arc<Destination>) -> Result<(), Refusal> {
         self.broker.find(destination, Some(&self.connection_id))?;
         if destination.is_temporary() {
-            let mut state = self.state.lock();
+            let mut state = self.open_state()?;
             if !state.temporaries.contains(destination) {
                 state.temporaries.push(Arc::clone(destination));
             }
@@ -189,12 +189,11 @@ impl Client {
     pub fn close(&self, last_delivered: i64) {
         let state = {
             let mut state = self.state.lock();
-            if std::mem::replace(&mut state.closed, true) {
+            if state.closed {
                 return;
             }
-            State { closed: true, ..std::mem::take(&mut *state) }
+            std::mem::replace(&mut *state, State { closed: true, ..State::default() })
         };
-        self.state.lock().closed = true;
         for consumer in state.consumers.into_values() {
             self.dispose_consumer(&consumer, last_delivered);
         }
@@ -211,6 +210,20 @@ impl Client {
         self.broker.forget(self);
         let id = Command::ConnectionId(Arc::clone(&self.connection_id));
         self.broker.connection_changed(removal_of(id));
+    }
+
+    /// What the connection owns, to add to it.
+    ///
+    /// # Errors
+    /// The connection was ended, by another socket with the same id perhaps: what is added now would
+    /// never be removed.
+    fn open_state(&self) -> Result<MutexGuard<'_, State>, Refusal> {
+        let state = self.state.lock();
+        if state.closed {
+            let id = &self.connection_id;
+            return Err(Refusal::IllegalState(format!("Connection {id} has ended")));
+        }
+        Ok(state)
     }
 
     fn last_delivered(&self, wire: i64) -> LastDelivered {

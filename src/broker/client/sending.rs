@@ -54,8 +54,8 @@ fn no_space(destination: &Destination) -> Refusal {
 impl Broker {
     /// Whether messages for this destination have to wait for memory.
     fn is_full_for(&self, destination: &Destination) -> bool {
-        if self.memory.is_full() {
-            return true;
+        if self.memory.is_full() || !self.region.policies().limit_memory() {
+            return self.memory.is_full();
         }
         let limit = self.region.policies().entry_for(destination).memory_limit;
         match (limit, self.region.get(destination)) {
@@ -77,10 +77,11 @@ impl Client {
         if self.state.lock().producers.contains_key(id) {
             return Ok(());
         }
-        for cell in self.cells_for_producer(info)? {
+        let cells = self.cells_for_producer(info)?;
+        self.open_state()?.producers.insert(Arc::clone(id), Arc::clone(info));
+        for cell in cells {
             cell.producers(1);
         }
-        self.state.lock().producers.insert(Arc::clone(id), Arc::clone(info));
         if let Some(destination) = &info.destination {
             self.broker.producers_changed(destination, Command::ProducerInfo(Arc::clone(info)));
         }

@@ -32,7 +32,7 @@ impl Client {
         };
         let mut answer = Command::from(Response::default());
         match info.kind {
-            transaction_kind::BEGIN => self.begin(id),
+            transaction_kind::BEGIN => self.begin(id)?,
             transaction_kind::PREPARE => {
                 let result = self.prepare(id)?;
                 answer = IntegerResponse { result, ..IntegerResponse::default() }.into();
@@ -56,19 +56,21 @@ impl Client {
     }
 
     /// Opens a transaction; one that is open already stays as it is.
-    fn begin(&self, id: &TransactionId) {
+    fn begin(&self, id: &TransactionId) -> Result<(), Refusal> {
         match id {
             TransactionId::Local(id) => {
-                self.state.lock().transactions.entry(id.clone()).or_default();
+                self.open_state()?.transactions.entry(id.clone()).or_default();
             }
             TransactionId::Xa(id) => {
                 let owner = Some(Arc::clone(&self.connection_id));
+                let _still_open = self.open_state()?;
                 let mut branches = self.broker.branches.lock();
                 branches
                     .entry(id.clone())
                     .or_insert_with(|| Transaction { owner, ..Transaction::default() });
             }
         }
+        Ok(())
     }
 
     /// Runs `act` on the open transaction.

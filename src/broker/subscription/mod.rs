@@ -141,7 +141,8 @@ impl Subscription {
         }
         self.outbox.has_room(|| {
             self.waiting.store(true, Ordering::Release);
-            Arc::clone(self) as Arc<dyn Resume>
+            let weak: Weak<Self> = Arc::downgrade(self);
+            weak as Weak<dyn Resume>
         })
     }
 
