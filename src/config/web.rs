@@ -16,7 +16,7 @@ const OF_CONSOLE: [&str; 4] = [
     "org.springframework.",
 ];
 
-const CONSOLE: Standing = Standing::NotServed("there is no console and no HTTP port");
+pub(super) const CONSOLE: Standing = Standing::NotServed("there is no console and no HTTP port");
 
 const PORT: &[Attribute<WebOptions>] = &[
     set!("host", value::text => host, Standing::Served),

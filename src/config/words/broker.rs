@@ -156,7 +156,7 @@ const CHILDREN: &[Child<Config>] = &[
     opaque!("jmsBridgeConnectors", FOREIGN_JMS),
 ];
 
-static MANAGEMENT_HOLDER: Words<ManagementOptions> = Words {
+pub(super) static MANAGEMENT_HOLDER: Words<ManagementOptions> = Words {
     element: "managementContext",
     attributes: &[],
     children: &[child!("managementContext", MANAGEMENT_CONTEXT, SERVED)],
@@ -183,7 +183,7 @@ pub(super) static MANAGEMENT_CONTEXT: Words<ManagementOptions> = Words {
     children: &[opaque!("environment", JMX), opaque!("MBeanServer", JMX), opaque!("server", JMX)],
 };
 
-static IO_HOLDER: Words<IoExceptionHandler> = Words {
+pub(super) static IO_HOLDER: Words<IoExceptionHandler> = Words {
     element: "ioExceptionHandler",
     attributes: &[],
     children: &[

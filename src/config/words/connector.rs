@@ -67,7 +67,7 @@ pub(super) static TRANSPORT_CONNECTOR: Words<Draft> = Words {
     ],
 };
 
-static PUBLISHED_HOLDER: Words<PublishedAddress> = Words {
+pub(super) static PUBLISHED_HOLDER: Words<PublishedAddress> = Words {
     element: "publishedAddressPolicy",
     attributes: &[],
     children: &[child!("publishedAddressPolicy", PUBLISHED_ADDRESS, SERVED)],

@@ -127,7 +127,7 @@ pub(super) static REDELIVERY: Words<Redelivery> = Words {
     children: &[child!("redeliveryPolicyMap", REDELIVERY_HOLDER, SERVED)],
 };
 
-static REDELIVERY_HOLDER: Words<Redelivery> = Words {
+pub(super) static REDELIVERY_HOLDER: Words<Redelivery> = Words {
     element: "redeliveryPolicyMap",
     attributes: &[],
     children: &[child!("redeliveryPolicyMap", REDELIVERY_MAP, SERVED)],
@@ -146,7 +146,7 @@ pub(super) static REDELIVERY_MAP: Words<Redelivery> = Words {
 pub(super) static REDELIVERY_ENTRIES: Words<Redelivery> = Words {
     element: "redeliveryPolicyEntries",
     attributes: &[],
-    children: &[rule!("redeliveryPolicy", SERVED, |to, from, reading| {
+    children: &[rule!("redeliveryPolicy", PLUGIN, |to, from, reading| {
         entry(&REDELIVERY_POLICY, &mut to.entries, from, reading);
     })],
 };
@@ -154,7 +154,7 @@ pub(super) static REDELIVERY_ENTRIES: Words<Redelivery> = Words {
 pub(super) static REDELIVERY_DEFAULT: Words<Redelivery> = Words {
     element: "defaultEntry",
     attributes: &[],
-    children: &[rule!("redeliveryPolicy", SERVED, |to, from, reading| {
+    children: &[rule!("redeliveryPolicy", PLUGIN, |to, from, reading| {
         to.default_entry = Some(filled(&REDELIVERY_POLICY, from, reading).value);
     })],
 };

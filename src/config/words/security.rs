@@ -94,7 +94,7 @@ pub(super) static AUTHORIZATION_PLUGIN: Words<SecurityOptions> = Words {
     children: &[child!("map", AUTHORIZATION_HOLDER, SERVED)],
 };
 
-static AUTHORIZATION_HOLDER: Words<SecurityOptions> = Words {
+pub(super) static AUTHORIZATION_HOLDER: Words<SecurityOptions> = Words {
     element: "map",
     attributes: &[],
     children: &[
@@ -128,11 +128,11 @@ pub(super) static AUTHORIZATION_MAP: Words<AuthorizationMap> = Words {
     ],
 };
 
-static RIGHTS_HOLDER: Words<Patterned<Rights>> = Words {
+pub(super) static RIGHTS_HOLDER: Words<Patterned<Rights>> = Words {
     element: "defaultEntry",
     attributes: &[],
     children: &[
-        child!("authorizationEntry", AUTHORIZATION_ENTRY, SERVED),
+        child!("authorizationEntry", AUTHORIZATION_ENTRY, SECURITY),
         child!("tempDestinationAuthorizationEntry", AUTHORIZATION_ENTRY, SERVED),
     ],
 };
@@ -140,7 +140,7 @@ static RIGHTS_HOLDER: Words<Patterned<Rights>> = Words {
 pub(super) static AUTHORIZATION_ENTRIES: Words<AuthorizationMap> = Words {
     element: "authorizationEntries",
     attributes: &[],
-    children: &[rule!("authorizationEntry", SERVED, |to, from, reading| {
+    children: &[rule!("authorizationEntry", SECURITY, |to, from, reading| {
         entry(&AUTHORIZATION_ENTRY, &mut to.entries, from, reading);
     })],
 };

@@ -213,13 +213,13 @@ pub(super) static FILTERED_KAHA_DB: Words<Patterned<FilteredJournal>> = Words {
     ],
 };
 
-static FILTERED_STORE: Words<JournalOptions> = Words {
+pub(super) static FILTERED_STORE: Words<JournalOptions> = Words {
     element: "persistenceAdapter",
     attributes: &[],
-    children: &[child!("kahaDB", KAHA_DB, SERVED)],
+    children: &[child!("kahaDB", KAHA_DB, STORE)],
 };
 
-static FILTERED_USAGE: Words<DiskUsage> = Words {
+pub(super) static FILTERED_USAGE: Words<DiskUsage> = Words {
     element: "usage",
     attributes: &[],
     children: &[child!("storeUsage", DISK_USAGE, DISK_LIMIT)],

@@ -30,7 +30,7 @@ pub(super) static SYSTEM_USAGE: Words<SystemUsage> = Words {
     ],
 };
 
-static MEMORY_HOLDER: Words<MemoryUsage> = Words {
+pub(super) static MEMORY_HOLDER: Words<MemoryUsage> = Words {
     element: "memoryUsage",
     attributes: &[],
     children: &[child!("memoryUsage", MEMORY_USAGE, SERVED)],
@@ -55,19 +55,19 @@ pub(super) static MEMORY_USAGE: Words<MemoryUsage> = Words {
     children: &[opaque!("limiter", JVM), opaque!("executor", JVM)],
 };
 
-static STORE_HOLDER: Words<DiskUsage> = Words {
+pub(super) static STORE_HOLDER: Words<DiskUsage> = Words {
     element: "storeUsage",
     attributes: &[],
     children: &[child!("storeUsage", DISK_USAGE, SERVED)],
 };
 
-static TEMP_HOLDER: Words<DiskUsage> = Words {
+pub(super) static TEMP_HOLDER: Words<DiskUsage> = Words {
     element: "tempUsage",
     attributes: &[],
     children: &[child!("tempUsage", DISK_USAGE, SERVED)],
 };
 
-static JOB_HOLDER: Words<DiskUsage> = Words {
+pub(super) static JOB_HOLDER: Words<DiskUsage> = Words {
     element: "jobSchedulerUsage",
     attributes: &[],
     children: &[child!("jobSchedulerUsage", DISK_USAGE, SERVED)],
