@@ -56,7 +56,9 @@ impl<'a, P: Properties> Evaluation<'a, P> {
                 _ => Some(false),
             },
             Condition::In { property, texts } => match self.properties.get(property) {
-                Value::Text(text) => Some(texts.iter().any(|one| **one == *text)),
+                Value::Text(text) => {
+                    Some(texts.binary_search_by(|one| (**one).cmp(&*text)).is_ok())
+                }
                 _ => None,
             },
             Condition::Regex { pattern, text } => self.is_found(pattern, text),

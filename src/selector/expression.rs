@@ -36,6 +36,7 @@ pub(super) enum Condition {
     },
     In {
         property: Box<str>,
+        /// Sorted.
         texts: Vec<Box<str>>,
     },
     Regex {

@@ -72,12 +72,22 @@ const SIGNS: [&str; 14] = ["<>", "<=", ">=", "=", "<", ">", "(", ")", ",", "+", 
 #[derive(Debug, Clone)]
 pub(super) struct Lexer<'t> {
     rest: &'t str,
+    /// What is left where the last line and the last block comment could end. Without it, every
+    /// `--` would be followed to the end of the text in search of one.
+    left_at_line_end: Option<usize>,
+    left_at_block_end: Option<usize>,
     whole_bytes: usize,
 }
 
 impl<'t> Lexer<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { rest: text, whole_bytes: text.len() }
+        let left = |end| text.len() - end;
+        Self {
+            rest: text,
+            left_at_line_end: text.rfind(['\n', '\r']).map(left),
+            left_at_block_end: text.rfind("*/").map(left),
+            whole_bytes: text.len(),
+        }
     }
 
     /// Byte offset of the next token, once blanks and comments before it are skipped.
@@ -103,9 +113,12 @@ impl<'t> Lexer<'t> {
     fn skip_blank(&mut self) {
         loop {
             let rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r', '\x0C']);
+            let ends = |left: Option<usize>| left.is_some_and(|left| left < rest.len());
             let comment_end = match rest.get(..2) {
-                Some("--") => rest.find(['\n', '\r']),
-                Some("/*") => rest.get(2..).and_then(|inside| inside.find("*/")).map(|at| at + 4),
+                Some("--") if ends(self.left_at_line_end) => rest.find(['\n', '\r']),
+                Some("/*") if ends(self.left_at_block_end) => {
+                    rest.get(2..).and_then(|inside| inside.find("*/")).map(|at| at + 4)
+                }
                 _ => None,
             };
             self.rest = rest;

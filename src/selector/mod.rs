@@ -117,3 +117,176 @@ impl fmt::Display for Selector {
         f.pad(&self.0.text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Named(&'static str, Value<'static>);
+
+    impl Properties for Named {
+        fn get(&self, name: &str) -> Value<'_> {
+            if name == self.0 { self.1.borrowed() } else { Value::Null }
+        }
+    }
+
+    fn refusal(text: &str) -> String {
+        Selector::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_refusal_says_where_and_what_was_due() {
+        let cases = [
+            (
+                "foo = = 1",
+                "found = at character 7, where a literal, a property, a function or ( is due",
+            ),
+            ("a = 1 b", "found b at character 7, where an operator or the end is due"),
+            ("(a = 1", "found the end at character 7, where an operator or ) is due"),
+            ("a IS 5", "found 5 at character 6, where NULL is due"),
+            ("é = 1", "character 1 of the selector, 'é', begins no word, number or sign"),
+            ("'é' = 'a", "character 7 of the selector, '\\'', begins no word, number or sign"),
+            ("a AND 'b'", "the expression at character 7 is neither true nor false"),
+            ("a > 'b'", "the operand at character 5 cannot be compared: it is no number"),
+            (
+                "a = NULL",
+                "the operand at character 5 cannot be compared: IS NULL asks for what is missing",
+            ),
+            ("a + b IN ('c')", "IN at character 1 does not follow the name of a property"),
+            ("a LIKE 'b' ESCAPE '!!'", "ESCAPE text at character 19 is not one character"),
+            ("a = 0xFFFFFFFFFFFFFFFF", "the number at character 5 is too large"),
+            (
+                "b(1)",
+                "no function b at character 1; there are INLIST, MAKELIST, REGEX, REPLACE, SPLIT",
+            ),
+            ("a AND REGEX('b')", "function REGEX at character 7 takes 2 arguments, not 1"),
+            ("REGEX('(b', a)", "regular expression at character 7: unclosed group"),
+            (
+                "XPATH '//a'",
+                "XPATH at character 1 is not supported: this broker does not read bodies as XML",
+            ),
+            (
+                "a = 1 OR xquery 'b'",
+                "XQUERY at character 10 is not supported: this broker does not read bodies as XML",
+            ),
+            (
+                "convert_string_expressions:=",
+                "found = at character 28, where a literal, a property, a function or ( is due",
+            ),
+        ];
+        for (text, want) in cases {
+            assert_eq!(refusal(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_client_is_told_as_activemq_tells_it() {
+        let text = "convert_string_expressions:foo = = 1";
+        let told = Selector::parse(text).unwrap_err().throwable(text);
+        assert_eq!(told.class_name.unwrap(), "javax.jms.InvalidSelectorException");
+        assert_eq!(told.message.unwrap(), "foo = = 1");
+        let cause = told.cause.unwrap().class_name.unwrap();
+        assert_eq!(cause, "org.apache.activemq.selector.ParseException");
+    }
+
+    #[test]
+    fn what_is_too_long_or_too_deep_is_refused() {
+        let long = format!("a = '{}'", "x".repeat(SELECTOR_BYTES_MAX - 6));
+        assert!(Selector::parse(&long).is_ok());
+        assert!(refusal(&format!(" {long}")).contains("more than the 65536 allowed"));
+
+        let patterns = |count| vec!["REGEX('x', a)"; count].join(" AND ");
+        assert!(Selector::parse(&patterns(32)).is_ok());
+        assert!(refusal(&patterns(33)).contains("one more than the 32 allowed"));
+
+        let chain = |joint: &str, terms| vec!["a"; terms].join(joint);
+        let within = [
+            format!("{}a{}", "(".repeat(255), ")".repeat(255)),
+            format!("{}a", "NOT ".repeat(255)),
+            format!("{}a > 1", "-".repeat(250)),
+            format!("{} > 1", chain(" + ", 250)),
+            chain(" OR ", 10_000),
+            format!("a IN ({})", vec!["'x'"; 10_000].join(",")),
+        ];
+        let beyond = [
+            "(".repeat(SELECTOR_BYTES_MAX),
+            "NOT ".repeat(SELECTOR_BYTES_MAX / 4),
+            "-".repeat(SELECTOR_BYTES_MAX),
+            "MAKELIST(".repeat(SELECTOR_BYTES_MAX / 10),
+            format!("{} > 1", chain(" + ", 10_000)),
+            chain(" = ", 10_000),
+            format!("a {}", "IS NULL ".repeat(8_000)),
+        ];
+        // A third of what a thread of the broker has.
+        let small_stack = std::thread::Builder::new().stack_size(640 * 1024);
+        let judge = move || {
+            for text in &within {
+                let selector = Selector::parse(text).unwrap();
+                selector.matches(&Named("a", Value::Integer(1)));
+            }
+            for text in &beyond {
+                assert!(refusal(text).contains("deeper than 256 levels"), "{text:.40}");
+            }
+        };
+        small_stack.spawn(judge).unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn a_blank_selector_is_none() {
+        for text in [None, Some(""), Some(" \t\n")] {
+            assert!(Selector::parse_optional(text.map(Text::from).as_ref()).unwrap().is_none());
+        }
+        assert!(Selector::parse("").is_err());
+        let selector = Selector::parse_optional(Some(&"a = 1 ".into())).unwrap().unwrap();
+        assert_eq!(selector.to_string(), "a = 1 ");
+        assert!(Selector::parse_optional(Some(&"a =".into())).is_err());
+    }
+
+    #[test]
+    fn an_equality_is_found_among_what_must_hold() {
+        let red = Value::Text("red".into());
+        let cases = [
+            ("color = 'red'", Some(("color", red.clone()))),
+            ("'red' = color", Some(("color", red.clone()))),
+            ("size > 5 AND color = 'red' AND paid", Some(("color", red))),
+            ("(a AND b = 5) AND c", Some(("b", Value::Integer(5)))),
+            ("color = 'red' OR paid", None),
+            ("color <> 'red'", None),
+            ("color = name", None),
+            ("convert_string_expressions:size = 5", None),
+        ];
+        for (text, want) in cases {
+            let selector = Selector::parse(text).unwrap();
+            let found = selector.equality().map(|(name, value)| (name, value.clone()));
+            assert_eq!(found, want, "{text}");
+        }
+    }
+
+    /// Where ActiveMQ ends with an exception and a consumer would get nothing more.
+    #[test]
+    fn what_fails_is_unknown_and_the_rest_still_counts() {
+        let cases = [
+            ("INLIST(a, 'x')", None),
+            ("INLIST(a, 'x') OR a = 5", Some(true)),
+            ("INLIST(a, 'x') AND a = 6", Some(false)),
+            ("a - 'x' > 1", None),
+            ("REGEX(b, 'x')", Some(false)),
+            ("REGEX(('(' + 'a'), 'x')", None),
+            ("SPLIT(a, ',') IS NULL", Some(true)),
+        ];
+        for (text, want) in cases {
+            let truth = Selector::parse(text).unwrap().truth(&Named("a", Value::Integer(5)));
+            assert_eq!(truth, want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_float_on_the_right_of_a_double_compares() {
+        let half = Named("f", Value::Float(0.5));
+        for text in ["0.5 = f", "1.5 > f", "f BETWEEN 0.4 AND 0.6", "1 / 2 = f"] {
+            assert!(Selector::parse(text).unwrap().matches(&half), "{text}");
+        }
+        let byte = Named("b", Value::Byte(5));
+        assert!(Selector::parse("-b = -5").unwrap().matches(&byte));
+    }
+}

@@ -26,9 +26,13 @@ use super::value::{Arithmetic, Value};
 /// and dropping; AND and OR chains are flat and do not count.
 pub(super) const DEPTH_MAX: usize = 256;
 
+/// Most regular expressions that a selector may spell out. A compiled one takes far more memory than
+/// its text.
+const PATTERNS_MAX: usize = 32;
+
 /// Parses all of `text`, whose first character stands at `first_at` of what the client sent.
 pub(super) fn parse(text: &str, first_at: usize) -> Result<Condition, SelectorError> {
-    let mut parser = Parser { text, first_at, lexer: Lexer::new(text), depth: 0 };
+    let mut parser = Parser { text, first_at, lexer: Lexer::new(text), depth: 0, patterns: 0 };
     let whole = parser.expression(Level::Or)?;
     match parser.peek() {
         Token::End => parser.condition(whole),
@@ -86,6 +90,17 @@ impl Infix {
     }
 }
 
+/// What an operand begins with.
+#[derive(Debug, Clone, Copy)]
+enum Prefix {
+    Plus,
+    Minus,
+    Not,
+    Bracket,
+    Function,
+    None,
+}
+
 /// An operand that was read.
 #[derive(Debug)]
 struct Parsed {
@@ -102,6 +117,8 @@ struct Parser<'t> {
     lexer: Lexer<'t>,
     /// How many brackets and prefixes are open.
     depth: usize,
+    /// How many regular expressions were compiled.
+    patterns: usize,
 }
 
 impl<'t> Parser<'t> {
@@ -261,12 +278,12 @@ impl<'t> Parser<'t> {
         let mut escape = None;
         if self.peek() == Token::Keyword(Keyword::Escape) {
             self.lexer.next();
-            let at = self.at();
+            let at = self.lexer.offset();
             let text = self.text_literal()?;
             let mut chars = text.chars();
             escape = chars.next();
             if escape.is_none_or(|escape| escape.len_utf16() > 1) || chars.next().is_some() {
-                return Err(SelectorError::Escape { at });
+                return Err(SelectorError::Escape { at: self.place(at) });
             }
         }
         let like = Condition::Like { value: left.operand, pattern: Like::new(&pattern, escape) };
@@ -297,6 +314,7 @@ impl<'t> Parser<'t> {
         let Operand::Property(property) = left.operand else {
             return Err(SelectorError::InNeedsProperty { at: self.place(left.at) });
         };
+        texts.sort_unstable();
         let is_in = Condition::In { property, texts };
         self.parsed_condition(is_in, negated, left.at, left.height + 1)
     }
@@ -312,80 +330,95 @@ impl<'t> Parser<'t> {
         self.parsed(Operand::Arithmetic { arithmetic, left, right }, at, height)
     }
 
-    /// Reads an operand with the signs and NOTs before it.
+    /// Reads an operand with the signs and NOTs before it. All nesting comes through here, so what it
+    /// calls while it waits is kept in functions of their own: their frames are not on the stack.
     fn prefixed(&mut self) -> Result<Parsed, SelectorError> {
         if self.depth == DEPTH_MAX {
-            return Err(SelectorError::TooDeep { at: self.at(), limit: DEPTH_MAX });
+            return Err(self.too_deep());
         }
         self.depth += 1;
-        let parsed = self.prefixed_within_depth();
+        let parsed = match self.peek_prefix() {
+            Prefix::Plus => {
+                self.lexer.next();
+                self.prefixed()
+            }
+            Prefix::Minus => self.negated(),
+            Prefix::Not => self.not(),
+            Prefix::Bracket => self.bracketed(),
+            Prefix::Function => self.function(),
+            Prefix::None => self.primary(),
+        };
         self.depth -= 1;
         parsed
     }
 
-    fn prefixed_within_depth(&mut self) -> Result<Parsed, SelectorError> {
-        let at = self.lexer.offset();
+    fn peek_prefix(&self) -> Prefix {
         match self.peek() {
-            Token::Sign("+") => {
-                self.lexer.next();
-                self.prefixed()
-            }
-            Token::Sign("-") => {
-                self.lexer.next();
-                let inner = self.prefixed()?;
-                self.parsed(Operand::Negate(Box::new(inner.operand)), at, inner.height + 1)
-            }
-            Token::Keyword(Keyword::Not) => {
-                self.lexer.next();
-                let inner = self.prefixed()?;
-                let height = inner.height + 1;
-                let condition = self.condition(inner)?;
-                self.parsed_condition(condition, true, at, height)
-            }
-            Token::Keyword(Keyword::XPath) => Err(self.unsupported("XPATH")),
-            Token::Keyword(Keyword::XQuery) => Err(self.unsupported("XQUERY")),
-            Token::Identifier(name) if self.peek_second() == Token::Sign("(") => {
-                self.function(name, at)
-            }
-            _ => self.primary(at),
+            Token::Sign("+") => Prefix::Plus,
+            Token::Sign("-") => Prefix::Minus,
+            Token::Sign("(") => Prefix::Bracket,
+            Token::Keyword(Keyword::Not) => Prefix::Not,
+            Token::Identifier(_) if self.peek_second() == Token::Sign("(") => Prefix::Function,
+            _ => Prefix::None,
         }
     }
 
-    fn primary(&mut self, at: usize) -> Result<Parsed, SelectorError> {
-        let literal = match self.peek() {
-            Token::Sign("(") => {
-                self.lexer.next();
-                let inner = self.expression(Level::Or)?;
-                self.expect(Token::Sign(")"), "an operator or )")?;
-                return Ok(inner);
-            }
-            Token::Identifier(name) => {
-                self.lexer.next();
-                return self.parsed(Operand::Property(name.into()), at, 1);
-            }
+    fn negated(&mut self) -> Result<Parsed, SelectorError> {
+        let at = self.lexer.offset();
+        self.lexer.next();
+        let inner = self.prefixed()?;
+        self.parsed(Operand::Negate(Box::new(inner.operand)), at, inner.height + 1)
+    }
+
+    fn not(&mut self) -> Result<Parsed, SelectorError> {
+        let at = self.lexer.offset();
+        self.lexer.next();
+        let inner = self.prefixed()?;
+        let height = inner.height;
+        let condition = self.condition(inner)?;
+        self.parsed_condition(condition, true, at, height)
+    }
+
+    fn bracketed(&mut self) -> Result<Parsed, SelectorError> {
+        self.lexer.next();
+        let inner = self.expression(Level::Or)?;
+        self.expect(Token::Sign(")"), "an operator or )")?;
+        Ok(inner)
+    }
+
+    fn primary(&mut self) -> Result<Parsed, SelectorError> {
+        let at = self.lexer.offset();
+        let operand = match self.peek() {
+            Token::Identifier(name) => Operand::Property(name.into()),
+            _ => Operand::Literal(self.literal()?),
+        };
+        self.lexer.next();
+        self.parsed(operand, at, 1)
+    }
+
+    /// The value of the next token, which stays.
+    fn literal(&mut self) -> Result<Value<'static>, SelectorError> {
+        Ok(match self.peek() {
             Token::Keyword(Keyword::True) => Value::Boolean(true),
             Token::Keyword(Keyword::False) => Value::Boolean(false),
             Token::Keyword(Keyword::Null) => Value::Null,
+            Token::Keyword(Keyword::XPath) => return Err(self.unsupported("XPATH")),
+            Token::Keyword(Keyword::XQuery) => return Err(self.unsupported("XQUERY")),
             Token::Text(text) => Value::Text(text.into_owned().into()),
             Token::Decimal(digits) => self.whole_number(digits, 10)?,
             Token::Hex(digits) => self.whole_number(digits, 16)?,
             Token::Octal(digits) => self.whole_number(digits, 8)?,
-            Token::Floating(text) => {
-                Value::Double(text.parse().map_err(|_| SelectorError::Number { at: self.at() })?)
-            }
+            Token::Floating(text) => Value::Double(text.parse().map_err(|_| self.too_large())?),
             _ => return Err(self.unexpected("a literal, a property, a function or (")),
-        };
-        self.lexer.next();
-        self.parsed(Operand::Literal(literal), at, 1)
+        })
     }
 
     /// An int where one suffices, else a long. Java cuts a decimal beyond that to its lower bits where
     /// those make an int, and keeps it whole otherwise.
     fn whole_number(&mut self, digits: &str, base: u32) -> Result<Value<'static>, SelectorError> {
-        let too_large = SelectorError::Number { at: self.at() };
-        let Ok(wide) = i128::from_str_radix(digits, base) else { return Err(too_large) };
+        let Ok(wide) = i128::from_str_radix(digits, base) else { return Err(self.too_large()) };
         match (i32::try_from(wide as i64), i64::try_from(wide)) {
-            (_, Err(_)) if base != 10 => Err(too_large),
+            (_, Err(_)) if base != 10 => Err(self.too_large()),
             (Ok(int), _) => Ok(Value::Integer(int)),
             (Err(_), Ok(long)) => Ok(Value::Long(long)),
             (Err(_), Err(_)) => Ok(Value::Wide(wide)),
@@ -393,23 +426,35 @@ impl<'t> Parser<'t> {
     }
 
     /// Reads a call. Arguments are prefixed operands: `f(a + b)` needs brackets around the sum.
-    fn function(&mut self, name: &str, at: usize) -> Result<Parsed, SelectorError> {
-        self.lexer.next();
-        self.lexer.next();
-        let mut arguments = vec![self.prefixed()?];
-        while self.peek() == Token::Sign(",") {
-            self.lexer.next();
-            arguments.push(self.prefixed()?);
+    fn function(&mut self) -> Result<Parsed, SelectorError> {
+        let at = self.lexer.offset();
+        let Token::Identifier(name) = self.lexer.next() else {
+            return Err(self.unexpected("the name of a function"));
+        };
+        let mut arguments = Vec::new();
+        let mut height = 0;
+        // The opening bracket at first, then commas.
+        while self.lexer.next() != Token::Sign(")") {
+            let argument = self.prefixed()?;
+            height = height.max(argument.height);
+            arguments.push(argument);
+            if !matches!(self.peek(), Token::Sign("," | ")")) {
+                return Err(self.unexpected(", or )"));
+            }
         }
-        self.expect(Token::Sign(")"), ", or )")?;
-        let height = arguments.iter().map(|it| it.height).max().unwrap_or_default() + 1;
-        self.parsed(self.call(name, arguments, at)?, at, height)
+        let call = self.call(name, arguments, at)?;
+        self.parsed(call, at, height + 1)
     }
 
-    fn call(&self, name: &str, given: Vec<Parsed>, at: usize) -> Result<Operand, SelectorError> {
+    fn call(
+        &mut self,
+        name: &str,
+        given: Vec<Parsed>,
+        at: usize,
+    ) -> Result<Operand, SelectorError> {
         let found = given.len();
-        let at = self.place(at);
-        let wrong = |name, takes| SelectorError::Arguments { at, name, takes, found };
+        let wrong =
+            |name, takes| SelectorError::Arguments { at: self.place(at), name, takes, found };
         match name {
             "MAKELIST" => Ok(Operand::MakeList(given.into_iter().map(|it| it.operand).collect())),
             "INLIST" => {
@@ -441,18 +486,25 @@ impl<'t> Parser<'t> {
                 let limit = limit.map(|limit| Box::new(limit.operand));
                 Ok(Operand::Split { text: Box::new(text.operand), pattern, limit })
             }
-            unknown => Err(SelectorError::UnknownFunction { at, name: unknown.to_owned() }),
+            unknown => {
+                let name = unknown.to_owned();
+                Err(SelectorError::UnknownFunction { at: self.place(at), name })
+            }
         }
     }
 
-    fn pattern(&self, given: Parsed) -> Result<PatternOperand, SelectorError> {
-        let at = self.place(given.at);
-        match given.operand {
-            Operand::Literal(Value::Text(text)) => Pattern::new(&text)
-                .map(PatternOperand::Compiled)
-                .map_err(|reason| SelectorError::Pattern { at, reason }),
-            operand => Ok(PatternOperand::Computed(operand)),
-        }
+    fn pattern(&mut self, given: Parsed) -> Result<PatternOperand, SelectorError> {
+        let Operand::Literal(Value::Text(text)) = &given.operand else {
+            return Ok(PatternOperand::Computed(given.operand));
+        };
+        self.patterns += 1;
+        let compiled = if self.patterns > PATTERNS_MAX {
+            Err(format!("it is one more than the {PATTERNS_MAX} allowed in a selector"))
+        } else {
+            Pattern::new(text)
+        };
+        let refused = |reason| SelectorError::Pattern { at: self.place(given.at), reason };
+        compiled.map(PatternOperand::Compiled).map_err(refused)
     }
 
     fn text_literal(&mut self) -> Result<String, SelectorError> {
@@ -511,6 +563,14 @@ impl<'t> Parser<'t> {
     /// Turns a byte offset into the number of a character in what the client sent, from 1.
     fn place(&self, offset: usize) -> usize {
         self.first_at + self.text.get(..offset).map_or(0, |before| before.chars().count())
+    }
+
+    fn too_large(&mut self) -> SelectorError {
+        SelectorError::Number { at: self.at() }
+    }
+
+    fn too_deep(&mut self) -> SelectorError {
+        SelectorError::TooDeep { at: self.at(), limit: DEPTH_MAX }
     }
 
     fn unexpected(&mut self, expected: &'static str) -> SelectorError {

@@ -8,8 +8,8 @@ use regex::{Captures, Regex, RegexBuilder};
 
 use super::value::MADE_TEXT_BYTES_MAX;
 
-/// The largest compiled expression in bytes.
-const PROGRAM_BYTES_MAX: usize = 1 << 20;
+/// The largest compiled expression in bytes, and the same again for what running it keeps.
+const PROGRAM_BYTES_MAX: usize = 256 << 10;
 
 /// Most items that SPLIT makes; a text with more is unknown.
 const LIST_ITEMS_MAX: usize = 1 << 16;
@@ -24,7 +24,9 @@ impl Pattern {
     /// Compiles Java's spelling of an expression; the error is for people.
     pub(super) fn new(java: &str) -> Result<Self, String> {
         let translated = Translation::of(java)?;
-        let regex = RegexBuilder::new(&translated).size_limit(PROGRAM_BYTES_MAX).build();
+        let mut builder = RegexBuilder::new(&translated);
+        builder.size_limit(PROGRAM_BYTES_MAX).dfa_size_limit(PROGRAM_BYTES_MAX);
+        let regex = builder.build();
         regex.map(Self).map_err(|error| reason(&error))
     }
 
