@@ -4,6 +4,7 @@ pub mod base;
 pub mod broker;
 pub mod client;
 pub mod config;
+pub mod connection;
 pub mod network;
 pub mod openwire;
 pub mod security;

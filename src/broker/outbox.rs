@@ -22,6 +22,10 @@ use crate::openwire::{Command, ConsumerId, Destination, Message, Throwable};
 /// Bytes that may wait for a slow reader before dispatch to its connection pauses.
 pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes of answers that may wait for a peer before nothing more is read from it. Deliveries do not
+/// count: a consumer that is slow to read must still be heard.
+pub const ANSWERS_BYTES_MAX: usize = 1 << 20;
+
 /// What an entry without a message body is taken to cost.
 const ENTRY_BYTES: usize = 64;
 
@@ -77,6 +81,8 @@ pub struct Outbox {
 struct State {
     queue: VecDeque<Outgoing>,
     bytes: usize,
+    /// Those of `bytes` that are no deliveries and were not taken yet.
+    answer_bytes: usize,
     /// Weak: a consumer holds its outbox.
     waiting: Vec<Weak<dyn Resume>>,
     closing: Option<Closing>,
@@ -84,17 +90,18 @@ struct State {
 
 impl Outbox {
     pub fn command(&self, command: impl Into<Command>) {
-        self.push(Outgoing::Command(command.into()), ENTRY_BYTES);
+        self.push(Outgoing::Command(command.into()), ENTRY_BYTES, ENTRY_BYTES);
     }
 
     pub fn delivery(&self, delivery: Delivery) {
         let body = delivery.message.as_ref().map_or(0, |message| message.memory_bytes());
-        self.push(Outgoing::Delivery(delivery), body + ENTRY_BYTES);
+        self.push(Outgoing::Delivery(delivery), body + ENTRY_BYTES, 0);
     }
 
-    fn push(&self, outgoing: Outgoing, bytes: usize) {
+    fn push(&self, outgoing: Outgoing, bytes: usize, answer_bytes: usize) {
         let mut state = self.state.lock();
         state.bytes += bytes;
+        state.answer_bytes += answer_bytes;
         state.queue.push_back(outgoing);
         let first = state.queue.len() == 1;
         drop(state);
@@ -115,7 +122,7 @@ impl Outbox {
 
     /// Whether the peer reads slower than it causes answers; its reader then waits.
     pub fn is_full(&self) -> bool {
-        self.state.lock().bytes >= OUTBOX_BYTES_MAX
+        self.state.lock().answer_bytes >= ANSWERS_BYTES_MAX
     }
 
     /// Moves everything that waits into `batch`. The bytes stay counted until [`Self::written`].
@@ -124,6 +131,7 @@ impl Outbox {
     pub fn take(&self, batch: &mut Vec<Outgoing>) -> usize {
         let mut state = self.state.lock();
         batch.extend(state.queue.drain(..));
+        state.answer_bytes = 0;
         if state.queue.capacity() > IDLE_CAPACITY {
             state.queue = VecDeque::new();
         }

@@ -295,6 +295,11 @@ impl Decoder {
         Ok(None)
     }
 
+    /// With fewer buffered bytes than this, [`Self::decode_prefix`] finds nothing.
+    pub fn bytes_needed(&self) -> usize {
+        self.needed
+    }
+
     fn read(&mut self, bytes: &Bytes) -> Result<(Option<Command>, usize), WireError> {
         let mut source = Source::new(bytes, &self.format, self.cache.as_mut());
         let code = source.input.u8()?;

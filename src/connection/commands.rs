@@ -1,0 +1,459 @@
+//! What each command of a peer does, and what it is answered.
+//!
+//! One function from a command to calls on the broker; no reading, writing or waiting. Answers go to
+//! the outbox; what has to wait first (for the disk, for memory) goes to [`Later`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, trace, warn};
+
+use super::Failure;
+use super::later::{Due, Later};
+use super::pulls::{Pull, Pulls};
+use super::sends::Sends;
+use super::session::{Limits, Producer, Register};
+use crate::broker::client::Pulled;
+use crate::broker::{Broker, Client, Outbox, Peer, Refusal, Ticket};
+use crate::openwire::{
+    Command, ConnectionControl, ConnectionError, ConnectionId, ConnectionInfo, ConsumerControl,
+    ConsumerInfo, ExceptionResponse, KeepAliveInfo, MessageAck, MessagePull, ProducerInfo,
+    RemoveInfo, Response, TransactionInfo, transaction_kind,
+};
+use crate::transport::{Connector, Slot};
+
+/// `lastDeliveredSequenceId` of a peer that cannot say, or that went without saying.
+pub(super) const LAST_DELIVERED_UNKNOWN: i64 = -2;
+/// `lastDeliveredSequenceId` that raises no redelivery counter.
+pub(super) const LAST_DELIVERED_NONE: i64 = -1;
+/// The first version whose RemoveInfo says what was delivered.
+const LAST_DELIVERED_SINCE: u8 = 5;
+/// The last version whose clients leave `clientMaster` out though they mean it.
+const CLIENT_MASTER_UNSAID_UNTIL: u8 = 2;
+
+/// What a connection does after a command.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Go,
+    /// The peer said who it is: it may send frames as long as agreed.
+    Known,
+    /// The peer may not stay. It gets a moment to read why.
+    Unwanted {
+        reason: String,
+    },
+    /// The peer says goodbye.
+    Goodbye,
+}
+
+/// What a command that succeeded is answered, and when.
+pub(super) struct Answer {
+    response: Command,
+    after: Option<Ticket>,
+}
+
+impl Answer {
+    fn now() -> Self {
+        Self { response: Response::default().into(), after: None }
+    }
+
+    pub(super) fn after(ticket: Ticket) -> Self {
+        Self { after: Some(ticket), ..Self::now() }
+    }
+}
+
+/// One peer: what it has opened, and what it still waits for.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    pub(super) broker: Arc<Broker>,
+    pub(super) connector: Arc<Connector>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) register: Register<Arc<Client>>,
+    pub(super) sends: Sends,
+    pub(super) pulls: Pulls,
+    pub(super) later: Later,
+    pub(super) slot: Slot,
+    pub(super) peer: Peer,
+    /// OpenWire version agreed on.
+    version: u8,
+    /// The peer would reconnect by itself.
+    fault_tolerant: bool,
+}
+
+impl Conversation {
+    pub(super) fn new(
+        broker: Arc<Broker>,
+        connector: Arc<Connector>,
+        slot: Slot,
+        remote_address: String,
+        version: u8,
+    ) -> Self {
+        let options = &connector.options.options;
+        let limit = |limit: Option<u32>| limit.and_then(|limit| usize::try_from(limit).ok());
+        let limits = Limits {
+            consumers: limit(options.maximum_consumers_allowed_per_connection),
+            producers: limit(options.maximum_producers_allowed_per_connection),
+        };
+        let peer = Peer { connector: connector.name().to_owned(), remote_address };
+        Self {
+            broker,
+            connector,
+            outbox: Arc::default(),
+            register: Register::new(limits),
+            sends: Sends::default(),
+            pulls: Pulls::default(),
+            later: Later::default(),
+            slot,
+            peer,
+            version,
+            fault_tolerant: false,
+        }
+    }
+
+    /// Whether the next command may be handled now.
+    pub(super) fn takes_more(&self) -> bool {
+        !self.sends.holds_reader() && !self.later.is_full()
+    }
+
+    /// Does what a command asks for.
+    ///
+    /// # Errors
+    /// When no peer may send such a command, which ends the connection.
+    pub(super) fn handle(&mut self, command: Command) -> Result<Next, Failure> {
+        trace!(peer = self.peer.remote_address, "{}", command.name());
+        let name = command.name();
+        let (id, required) = command.header().ok_or(Failure::Unexpected(name))?;
+        let answered = match command {
+            Command::Message(message) => {
+                self.send(Arc::unwrap_or_clone(message));
+                return Ok(Next::Go);
+            }
+            Command::MessageAck(ack) => self.ack(&ack),
+            Command::KeepAliveInfo(info) => {
+                self.keep_alive(&info);
+                return Ok(Next::Go);
+            }
+            Command::ConnectionInfo(info) => return Ok(self.connect(info)),
+            Command::ShutdownInfo(_) => {
+                self.answer(id, required, Ok(Answer::now()));
+                return Ok(Next::Goodbye);
+            }
+            Command::SessionInfo(info) => self.add_session(info.session_id.as_deref()),
+            Command::ConsumerInfo(info) => self.add_consumer(&info),
+            Command::ProducerInfo(info) => self.add_producer(&info),
+            Command::RemoveInfo(info) => self.remove(&info),
+            Command::TransactionInfo(info) => self.transaction(&info),
+            Command::DestinationInfo(info) => self
+                .client_of(info.connection_id.as_ref())
+                .and_then(|client| client.destination(&info).map(Answer::after)),
+            Command::RemoveSubscriptionInfo(info) => self
+                .client_of(info.connection_id.as_ref())
+                .and_then(|client| client.remove_subscription(&info).map(Answer::after)),
+            Command::ConsumerControl(control) => Ok(self.control_consumer(&control)),
+            Command::MessagePull(pull) => self.pull(&pull),
+            Command::ConnectionControl(control) => {
+                self.fault_tolerant = control.fault_tolerant;
+                Ok(Answer::now())
+            }
+            Command::BrokerInfo(_) | Command::BrokerSubscriptionInfo(_) => {
+                return Err(Failure::Bridge);
+            }
+            // Without effect in ActiveMQ, too; to obey a ControlCommand was CVE-2014-3576.
+            Command::ControlCommand(_)
+            | Command::FlushCommand(_)
+            | Command::ProducerAck(_)
+            | Command::MessageDispatch(_)
+            | Command::ConnectionError(_)
+            | Command::Response(_)
+            | Command::ExceptionResponse(_)
+            | Command::DataResponse(_)
+            | Command::DataArrayResponse(_)
+            | Command::IntegerResponse(_) => Ok(Answer::now()),
+            Command::MessageDispatchNotification(_) => {
+                Err(Refusal::Jms("Only a broker may tell of a dispatch".to_owned()))
+            }
+            Command::WireFormatInfo(_)
+            | Command::ReplayCommand(_)
+            | Command::PartialCommand(_)
+            | Command::LastPartialCommand(_)
+            | Command::DiscoveryEvent(_)
+            | Command::JournalTopicAck(_)
+            | Command::JournalQueueAck(_)
+            | Command::JournalTrace(_)
+            | Command::JournalTransaction(_)
+            | Command::SubscriptionInfo(_)
+            | Command::NetworkBridgeFilter(_)
+            | Command::Destination(_)
+            | Command::MessageId(_)
+            | Command::LocalTransactionId(_)
+            | Command::XaTransactionId(_)
+            | Command::ConnectionId(_)
+            | Command::SessionId(_)
+            | Command::ConsumerId(_)
+            | Command::ProducerId(_)
+            | Command::BrokerId(_) => return Err(Failure::Unexpected(name)),
+        };
+        self.answer(id, required, answered);
+        Ok(Next::Go)
+    }
+
+    /// Answers a command: a response if it asked for one, an error in any case.
+    pub(super) fn answer(&mut self, id: i32, required: bool, answered: Result<Answer, Refusal>) {
+        match answered {
+            Ok(_) if !required => {}
+            Ok(Answer { response, after }) => {
+                let response = correlate(response, id);
+                match after.filter(|ticket| !ticket.is_durable()) {
+                    None => self.outbox.command(response),
+                    Some(ticket) => self.later.respond(ticket, response),
+                }
+            }
+            Err(refusal) => self.refuse(id, required, &refusal),
+        }
+    }
+
+    fn refuse(&self, id: i32, required: bool, refusal: &Refusal) {
+        let exception = Some(refusal.to_throwable());
+        if required {
+            if matches!(refusal, Refusal::Security(_)) {
+                let address = &self.peer.remote_address;
+                warn!("Security Error occurred on connection to: {address}, {refusal}");
+            } else {
+                debug!("Error occurred while processing sync command: {refusal}");
+            }
+            let response =
+                ExceptionResponse { exception, correlation_id: id, ..Default::default() };
+            self.outbox.command(response);
+        } else {
+            warn!("Async error occurred: {refusal}");
+            self.outbox.command(ConnectionError { exception, ..ConnectionError::default() });
+        }
+    }
+
+    /// Below the numbering of commands: never answered by a Response.
+    fn keep_alive(&self, info: &KeepAliveInfo) {
+        if info.response_required {
+            let echo = KeepAliveInfo { response_required: false, ..info.clone() };
+            self.outbox.command(echo);
+        }
+    }
+
+    fn connect(&mut self, mut info: Arc<ConnectionInfo>) -> Next {
+        let details = Arc::make_mut(&mut info);
+        details.client_master |= self.version <= CLIENT_MASTER_UNSAID_UNTIL;
+        details.client_ip.get_or_insert_with(|| self.peer.remote_address.as_str().into());
+        let connected = self.open_connection(&info);
+        let refused = connected.as_ref().err().map(Refusal::to_string);
+        let answer = connected.map(|()| Answer::now());
+        self.answer(info.command_id, info.response_required, answer);
+        if let Some(reason) = refused {
+            let shown = |text: Option<String>| text.unwrap_or_else(|| "null".to_owned());
+            warn!(
+                "Failed to add Connection id={}, clientId={}, clientIP={} due to {reason}",
+                shown(info.connection_id.as_ref().map(|id| id.to_string())),
+                shown(info.client_id.as_ref().map(|id| id.to_string())),
+                shown(info.client_ip.as_ref().map(|ip| ip.to_string())),
+            );
+            return Next::Unwanted { reason: format!("Failed with SecurityException: {reason}") };
+        }
+        if info.manageable {
+            self.outbox.command(ConnectionControl {
+                connected_brokers: Some("".into()),
+                reconnect_to: Some("".into()),
+                rebalance_connection: self.connector.options.options.rebalance_cluster_clients
+                    && !info.failover_reconnect,
+                ..ConnectionControl::default()
+            });
+        }
+        Next::Known
+    }
+
+    fn open_connection(&mut self, info: &Arc<ConnectionInfo>) -> Result<(), Refusal> {
+        let id = info.connection_id.as_ref().ok_or_else(|| {
+            Refusal::IllegalState("The ConnectionInfo names no connection".to_owned())
+        })?;
+        if self.register.has_connection(id) {
+            return Err(Refusal::ClientIdInUse {
+                broker: self.broker.name().to_owned(),
+                client_id: info.client_id.as_ref().map(|id| id.to_string()).unwrap_or_default(),
+                remote_address: self.peer.remote_address.clone(),
+            });
+        }
+        self.register.check_connections()?;
+        debug!("Setting up new connection id: {id}, address: {}", self.peer.remote_address);
+        let client = self.broker.connect(info, &self.peer, &self.outbox)?;
+        self.register.add_connection(Arc::clone(id), client);
+        self.fault_tolerant = info.fault_tolerant;
+        self.slot.known();
+        Ok(())
+    }
+
+    fn client_of(&self, id: Option<&Arc<ConnectionId>>) -> Result<&Arc<Client>, Refusal> {
+        self.register.client("a connectionId", id.and_then(|id| id.value.as_ref()))
+    }
+
+    fn add_session(&mut self, id: Option<&crate::openwire::SessionId>) -> Result<Answer, Refusal> {
+        let id =
+            id.ok_or_else(|| Refusal::IllegalState("The SessionInfo names no session".to_owned()))?;
+        self.register.add_session(id).map(|()| Answer::now())
+    }
+
+    fn add_consumer(&mut self, info: &Arc<ConsumerInfo>) -> Result<Answer, Refusal> {
+        if let Some(client) = self.register.check_consumer(info, self.broker.name())? {
+            client.add_consumer(info)?;
+            if let Some(id) = &info.consumer_id {
+                self.register.add_consumer(id);
+            }
+        }
+        Ok(Answer::now())
+    }
+
+    fn add_producer(&mut self, info: &Arc<ProducerInfo>) -> Result<Answer, Refusal> {
+        if let Some(client) = self.register.check_producer(info)? {
+            client.add_producer(info)?;
+            if let Some(id) = &info.producer_id {
+                self.register.add_producer(id, Producer { window: info.window_size });
+            }
+        }
+        Ok(Answer::now())
+    }
+
+    fn remove(&mut self, info: &RemoveInfo) -> Result<Answer, Refusal> {
+        let last_delivered = if self.version >= LAST_DELIVERED_SINCE {
+            info.last_delivered_sequence_id
+        } else {
+            LAST_DELIVERED_UNKNOWN
+        };
+        match info.object_id.as_deref() {
+            Some(Command::ConsumerId(id)) => {
+                let (client, id) = self.register.remove_consumer(id)?;
+                client.remove_consumer(&id, last_delivered);
+                self.pulls.forget(&id);
+            }
+            Some(Command::ProducerId(id)) => {
+                let (client, id) = self.register.remove_producer(id)?;
+                client.remove_producer(&id);
+            }
+            Some(Command::SessionId(id)) => {
+                let (client, removed) = self.register.remove_session(id)?;
+                for id in &removed.consumers {
+                    client.remove_consumer(id, last_delivered);
+                    self.pulls.forget(id);
+                }
+                for id in &removed.producers {
+                    client.remove_producer(id);
+                }
+            }
+            Some(Command::ConnectionId(id)) => {
+                debug!("remove connection id: {id}");
+                if let Some(client) = self.register.remove_connection(id) {
+                    client.close(last_delivered);
+                }
+            }
+            other => {
+                let what = other.map_or("nothing", Command::name);
+                return Err(Refusal::IllegalState(format!("A RemoveInfo cannot remove {what}")));
+            }
+        }
+        Ok(Answer::now())
+    }
+
+    fn ack(&self, ack: &MessageAck) -> Result<Answer, Refusal> {
+        let consumer = ack.consumer_id.as_deref();
+        match consumer.and_then(|id| self.register.consumer(id)) {
+            Some(client) => client.ack(ack).map(Answer::after),
+            None => {
+                // An ack may cross with the end of its consumer.
+                if ack.transaction_id.is_some() {
+                    warn!("no matching consumer, ignoring ack {ack:?}");
+                }
+                Ok(Answer::now())
+            }
+        }
+    }
+
+    fn control_consumer(&self, control: &ConsumerControl) -> Answer {
+        let consumer = control.consumer_id.as_ref();
+        if let Some(client) = consumer.and_then(|id| self.register.consumer(id)) {
+            client.control_consumer(control);
+        } else {
+            debug!("ConsumerControl for a consumer that is not open: {control:?}");
+        }
+        Answer::now()
+    }
+
+    fn pull(&mut self, pull: &MessagePull) -> Result<Answer, Refusal> {
+        let connection = pull.consumer_id.as_ref().and_then(|id| id.connection_id.as_ref());
+        let client = self.register.client("a consumer", connection)?;
+        let pulled = client.pull(pull)?;
+        if let Some(id) = &pull.consumer_id {
+            match pulled {
+                Pulled::Answered | Pulled::Waiting => self.pulls.forget(id),
+                Pulled::WaitMs { ms, pull: number } => {
+                    let wait = Duration::from_millis(ms).min(PULL_WAIT_MAX);
+                    let pull = Pull { consumer: Arc::clone(id), number };
+                    self.pulls.wait(pull, Instant::now() + wait);
+                }
+            }
+        }
+        Ok(Answer::now())
+    }
+
+    /// Answers pulls that found nothing until now.
+    pub(super) fn end_pulls(&mut self, now: Instant) {
+        while let Some(pull) = self.pulls.take_due(now) {
+            if let Some(client) = self.register.consumer(&pull.consumer) {
+                client.pull_timed_out(&pull.consumer, pull.number);
+            }
+        }
+    }
+
+    fn transaction(&self, info: &TransactionInfo) -> Result<Answer, Refusal> {
+        let client = self.client_of(info.connection_id.as_ref())?;
+        if info.kind == transaction_kind::END {
+            // Only has the client wait until the broker has seen what came before.
+            return Ok(Answer::now());
+        }
+        let (response, ticket) = client.transaction(info)?;
+        Ok(Answer { response, after: Some(ticket) })
+    }
+
+    /// Goes on with what had to wait.
+    pub(super) fn resume(&mut self, due: Due) {
+        match due {
+            Due::Respond(response) => self.outbox.command(response),
+            Due::Room { waiting, waited } => self.retry(&waiting, waited),
+        }
+    }
+
+    /// Ends everything the peer had open.
+    pub(super) fn close(&mut self, last_delivered: i64) {
+        for client in self.register.drain() {
+            client.close(last_delivered);
+        }
+    }
+}
+
+/// Longest time a pull may wait; longer is as good as for ever.
+const PULL_WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl Drop for Conversation {
+    /// For a task that was cut: its peer must not be served for ever.
+    fn drop(&mut self) {
+        self.close(LAST_DELIVERED_UNKNOWN);
+    }
+}
+
+/// Says which command a response is for.
+fn correlate(mut response: Command, id: i32) -> Command {
+    if let Command::Response(it) = &mut response {
+        Arc::make_mut(it).correlation_id = id;
+    } else if let Command::IntegerResponse(it) = &mut response {
+        Arc::make_mut(it).correlation_id = id;
+    } else if let Command::DataArrayResponse(it) = &mut response {
+        Arc::make_mut(it).correlation_id = id;
+    } else {
+        debug_assert!(false, "{} is no response to a command that succeeded", response.name());
+    }
+    response
+}
