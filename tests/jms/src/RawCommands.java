@@ -11,7 +11,9 @@ import javax.jms.MessageConsumer;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.ActiveMQMessageConsumer;
+import org.apache.activemq.command.ActiveMQDestination;
 import org.apache.activemq.command.ActiveMQQueue;
+import org.apache.activemq.command.ActiveMQTopic;
 import org.apache.activemq.command.Command;
 import org.apache.activemq.command.ConnectionControl;
 import org.apache.activemq.command.ConnectionError;
@@ -295,7 +297,7 @@ final class RawCommands extends JmsTest {
     void bytes_that_are_no_openwire_end_the_connection() throws Exception {
         for (byte[] garbage : List.of("GET / HTTP/1.1\r\nHost: x\r\n\r\n".getBytes(StandardCharsets.US_ASCII),
                 frame(new byte[] {1, 'W', 'r', 'o', 'n', 'g', '!', '!', '!', 0, 0, 0, 12, 0}),
-                new byte[] {0x7f, -1, -1, -1, 1, 2, 3, 4}, new byte[] {-1, -1, -1, -1, 1, 2, 3, 4})) {
+                new byte[] {0x7f, -1, -1, -1, 1, 2, 3, 4})) {
             try (Socket socket = new Socket(InetAddress.getLoopbackAddress(), Broker.shared().port())) {
                 socket.setSoTimeout((int) SOON);
                 socket.getOutputStream().write(garbage);
@@ -374,9 +376,20 @@ final class RawCommands extends JmsTest {
         return connection.getConnectionInfo().getConnectionId();
     }
 
+    /** A client refuses a bad selector itself, so only a command can bring it to the broker. */
+    static ConsumerInfo consumerWithSelector(Session session, ActiveMQDestination destination, String selector)
+            throws JMSException {
+        ConsumerInfo info = new ConsumerInfo(new ConsumerId(sessionId(session), 1000 + selector.hashCode()));
+        info.setDestination(destination);
+        info.setPrefetchSize(10);
+        info.setSelector(selector);
+        return info;
+    }
+
     /** The client hides the id of a session; its consumers show it. */
-    private SessionId sessionId(Session session) throws JMSException {
-        ActiveMQMessageConsumer consumer = (ActiveMQMessageConsumer) session.createConsumer(topic("id"));
+    private static SessionId sessionId(Session session) throws JMSException {
+        ActiveMQMessageConsumer consumer = (ActiveMQMessageConsumer)
+                session.createConsumer(new ActiveMQTopic("RawCommands.id"));
         consumer.close();
         return consumer.getConsumerId().getParentId();
     }

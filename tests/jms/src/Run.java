@@ -25,7 +25,8 @@ public final class Run {
             Transactions.class, Selectors.class, Browsing.class, Topics.class, DurableSubscribers.class,
             TemporaryDestinations.class, CompositeAndWildcard.class, Consumers.class, Groups.class,
             Prefetch.class, Producers.class, Expiry.class,
-            RawCommands.class);
+            RawCommands.class, Advisories.class, WireFormats.class,
+            Failover.class, Scale.class, Stopping.class);
 
     private static int passed;
     private static final List<String> failed = new ArrayList<>();
