@@ -203,8 +203,17 @@ final class WireFormats extends JmsTest {
         TemporaryQueue temporary = session.createTemporaryQueue();
         send(session, temporary, "temporary");
         equal("temporary", takeText(session.createConsumer(temporary)));
-        refused(javax.jms.InvalidSelectorException.class, () ->
-                connection.syncSendPacket(RawCommands.consumerWithSelector(session, queue, "a = = b")));
+        refusal(connection, session, queue);
+    }
+
+    /** The 6.1.7 client knows the class of a refusal in version 12 only and wraps it in the others. */
+    private static void refusal(ActiveMQConnection connection, Session session, ActiveMQQueue queue) throws Exception {
+        try {
+            connection.syncSendPacket(RawCommands.consumerWithSelector(session, queue, "a = = b"));
+            check(false, "a bad selector was not refused");
+        } catch (javax.jms.JMSException refusal) {
+            contains("a = = b", refusal.getMessage());
+        }
     }
 
     private static OpenWireFormat format(ActiveMQConnection connection) {
