@@ -1,5 +1,7 @@
 //! Plays scripts against a broker without sockets: what is delivered to whom, in which order.
 
+mod random;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
