@@ -309,7 +309,8 @@ impl Broker {
         }
     }
 
-    /// Takes a message to its destination, or a copy to each of a composite's or pattern's.
+    /// Takes a message to its destination, or a copy to each of a composite's. A pattern is a name like
+    /// any other here: ActiveMQ matches it with consumers, not with destinations.
     fn route(&self, message: Message) -> Result<(), Refusal> {
         let Some(destination) = message.destination.clone() else {
             return Err(Refusal::InvalidDestination(
@@ -321,16 +322,6 @@ impl Broker {
                 let copy = Message {
                     original_destination: Some(Arc::clone(&destination)),
                     destination: Some(Arc::new(member)),
-                    ..message.clone()
-                };
-                self.route(copy)?;
-            }
-            return Ok(());
-        }
-        if destination.is_pattern() {
-            for cell in self.region.matching(&destination) {
-                let copy = Message {
-                    destination: Some(Arc::clone(cell.destination())),
                     ..message.clone()
                 };
                 self.route(copy)?;

@@ -259,6 +259,10 @@ fn check_name(destination: &Destination) -> Result<(), Refusal> {
 fn join(cell: &Cell, consumer: &Arc<Subscription>, now_ms: i64) {
     match (cell, &consumer.role) {
         (Cell::Queue(queue), Role::Queue(queues)) => {
+            let known = |other: &Arc<QueueCell>| Arc::ptr_eq(other, queue);
+            if queues.lock().iter().any(known) {
+                return; // by another pattern of the same composite
+            }
             queues.lock().push(Arc::clone(queue));
             let effects = queue.apply(Event::Subscribe(Arc::clone(consumer)), now_ms);
             debug_assert!(effects.is_some_and(|effects| effects.expired.is_empty()), "not new");

@@ -60,8 +60,12 @@ impl TopicCell {
         Some(expired)
     }
 
+    /// Adds a consumer; one that is here by another name of its composite stays here once.
     pub fn subscribe(&self, consumer: Arc<Subscription>) {
-        self.topic.lock().consumers.push(consumer);
+        let mut topic = self.topic.lock();
+        if topic.consumers.iter().all(|other| other.id != consumer.id) {
+            topic.consumers.push(consumer);
+        }
     }
 
     pub fn unsubscribe(&self, id: &Arc<ConsumerId>) {

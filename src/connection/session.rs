@@ -20,11 +20,11 @@ use crate::openwire::{
 const IMPLICIT_SESSION: i64 = -1;
 
 /// Sessions of one logical connection.
-pub const SESSIONS_MAX: usize = 1000;
+pub const SESSIONS_MAX: usize = 32_768;
 /// Consumers of one logical connection, unless the connector's configuration says otherwise.
-pub const CONSUMERS_MAX: usize = 1000;
+pub const CONSUMERS_MAX: usize = 32_768;
 /// Producers of one logical connection, unless the connector's configuration says otherwise.
-pub const PRODUCERS_MAX: usize = 1000;
+pub const PRODUCERS_MAX: usize = 32_768;
 /// Logical connections of one socket.
 pub const CONNECTIONS_MAX: usize = 100;
 

@@ -386,15 +386,17 @@ impl<'a> Source<'a> {
     }
 
     /// The value of a slot that the peer filled before.
+    ///
+    /// One that it did not fill reads as null: a Java client that finds its frame too large to send
+    /// has numbered the nulls in it by then, and uses the number from there on.
     pub(super) fn known<T: Cacheable>(&mut self) -> Result<Option<Arc<T>>, WireError> {
         let offset = self.input.offset();
         let index = self.input.i16()?;
         let Some(cache) = &self.cache else { return Ok(None) };
         let slot = cache.slot(index, false, offset)?;
         match slot.and_then(|slot| cache.get(slot)) {
-            Some(CachedValue::Null) => Ok(None),
-            value => value
-                .and_then(T::from_cached)
+            None | Some(CachedValue::Null) => Ok(None),
+            Some(value) => T::from_cached(value)
                 .ok_or(WireError::CacheKind { index, expected: T::NAME })
                 .map(Some),
         }

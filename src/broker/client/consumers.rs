@@ -168,7 +168,14 @@ impl Client {
     fn join(&self, cell: &Cell, consumer: &Arc<Subscription>) {
         match (cell, &consumer.role) {
             (Cell::Queue(queue), Role::Queue(queues)) => {
-                queues.lock().push(Arc::clone(queue));
+                {
+                    // A composite may name it twice, or be faster than a pattern that fits it.
+                    let mut queues = queues.lock();
+                    if queues.iter().any(|other| Arc::ptr_eq(other, queue)) {
+                        return;
+                    }
+                    queues.push(Arc::clone(queue));
+                }
                 self.broker.apply(queue, Event::Subscribe(Arc::clone(consumer)));
             }
             (Cell::Topic(topic), Role::Topic(_)) => topic.subscribe(Arc::clone(consumer)),

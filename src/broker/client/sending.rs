@@ -90,7 +90,7 @@ impl Client {
 
     fn cells_for_producer(&self, info: &ProducerInfo) -> Result<Vec<Cell>, Refusal> {
         let Some(destination) = &info.destination else { return Ok(Vec::new()) };
-        let members = destination.members().into_iter().filter(|member| !member.is_pattern());
+        let members = destination.members().into_iter();
         members.map(|member| self.broker.find(&Arc::new(member), None)).collect()
     }
 
@@ -163,7 +163,7 @@ impl Client {
     /// A send in a transaction fails at once where it could not succeed later.
     fn check_destination(&self, message: &Message) -> Result<(), Refusal> {
         let members = message.destination.as_ref().map(|d| d.members()).unwrap_or_default();
-        for member in members.into_iter().filter(|member| !member.is_pattern()) {
+        for member in members {
             self.broker.find(&Arc::new(member), None)?;
         }
         Ok(())

@@ -448,6 +448,27 @@ fn a_wildcard_consumer_hears_queues_that_come_later() {
 }
 
 #[test]
+fn a_consumer_that_names_a_destination_twice_hears_it_once() {
+    let mut bench = Bench::new();
+    bench.consume("q", "A.1,A.*,A.>", |_| ());
+    bench.consume("t", "topic://A.1,topic://A.>", |_| ());
+    for name in ["A.1", "A.2", "topic://A.1", "topic://A.2"] {
+        bench.send(name);
+    }
+    assert_eq!((bench.got("q"), bench.got("t")), ("0 1".into(), "2 3".into()));
+}
+
+#[test]
+fn a_send_to_a_pattern_reaches_no_destination_that_fits_it() {
+    let mut bench = Bench::new();
+    bench.consume("a", "A.1", |_| ());
+    bench.send("A.*");
+    assert_eq!(bench.got("a"), "");
+    bench.consume("b", "A.>", |_| ());
+    assert_eq!(bench.got("b"), "0");
+}
+
+#[test]
 fn a_composite_send_leaves_a_copy_everywhere() {
     let mut bench = Bench::new();
     bench.consume("a", "A", |_| ());
