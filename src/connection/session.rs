@@ -48,6 +48,9 @@ struct Logical<C> {
     id: Arc<ConnectionId>,
     client: C,
     sessions: HashMap<SessionId, Session>,
+    /// Of all sessions, so that a limit is checked without walking over them.
+    consumers: usize,
+    producers: usize,
 }
 
 #[derive(Debug, Default)]
@@ -105,7 +108,7 @@ impl<C> Register<C> {
     pub fn add_connection(&mut self, id: Arc<ConnectionId>, client: C) {
         let implicit = SessionId { connection_id: id.value.clone(), value: IMPLICIT_SESSION };
         let sessions = HashMap::from([(implicit, Session::default())]);
-        self.connections.push(Logical { id, client, sessions });
+        self.connections.push(Logical { id, client, sessions, consumers: 0, producers: 0 });
     }
 
     /// Removes a logical connection; `None` when it is not known.
@@ -160,6 +163,8 @@ impl<C> Register<C> {
             .ok_or_else(|| unknown("Cannot remove session from connection", &id.connection_id()))?;
         let session = logical.sessions.remove(id);
         let session = session.ok_or_else(|| unknown("Cannot remove session", id))?;
+        logical.consumers -= session.consumers.len();
+        logical.producers -= session.producers.len();
         let consumers = session.consumers.into_iter().collect();
         let producers = session.producers.into_keys().collect();
         Ok((&logical.client, Removed { consumers, producers }))
@@ -181,9 +186,10 @@ impl<C> Register<C> {
         if session.consumers.contains(id) {
             return Ok(None);
         }
-        let count = logical.sessions.values().map(|session| session.consumers.len()).sum();
         let limit = self.limits.consumers.unwrap_or(CONSUMERS_MAX);
-        if let Some(limit) = exceeded(count, limit, CONSUMERS_MAX, info.destination.as_deref()) {
+        if let Some(limit) =
+            exceeded(logical.consumers, limit, CONSUMERS_MAX, info.destination.as_deref())
+        {
             return Err(at_limit("consumer", &logical.id, limit));
         }
         Ok(Some(&logical.client))
@@ -191,8 +197,9 @@ impl<C> Register<C> {
 
     /// Notes a consumer that was opened.
     pub fn add_consumer(&mut self, id: &Arc<ConsumerId>) {
-        if let Some(session) = self.session_mut(&id.session_id()) {
-            session.consumers.insert(Arc::clone(id));
+        let Some(logical) = self.logical_mut(id.connection_id.as_ref()) else { return };
+        if let Some(session) = logical.sessions.get_mut(&id.session_id()) {
+            logical.consumers += usize::from(session.consumers.insert(Arc::clone(id)));
         }
     }
 
@@ -210,6 +217,7 @@ impl<C> Register<C> {
             .ok_or_else(|| unknown("Cannot remove a consumer from a session", &id.session_id()))?;
         let known = session.consumers.take(id);
         let known = known.ok_or_else(|| unknown("Cannot remove a consumer", id))?;
+        logical.consumers -= 1;
         Ok((&logical.client, known))
     }
 
@@ -236,9 +244,10 @@ impl<C> Register<C> {
         if session.producers.contains_key(id) {
             return Ok(None);
         }
-        let count = logical.sessions.values().map(|session| session.producers.len()).sum();
         let limit = self.limits.producers.unwrap_or(PRODUCERS_MAX);
-        if let Some(limit) = exceeded(count, limit, PRODUCERS_MAX, info.destination.as_deref()) {
+        if let Some(limit) =
+            exceeded(logical.producers, limit, PRODUCERS_MAX, info.destination.as_deref())
+        {
             return Err(at_limit("producer", &logical.id, limit));
         }
         Ok(Some(&logical.client))
@@ -246,8 +255,10 @@ impl<C> Register<C> {
 
     /// Notes a producer that was opened.
     pub fn add_producer(&mut self, id: &Arc<ProducerId>, producer: Producer) {
-        if let Some(session) = self.session_mut(&id.session_id()) {
-            session.producers.insert(Arc::clone(id), producer);
+        let Some(logical) = self.logical_mut(id.connection_id.as_ref()) else { return };
+        if let Some(session) = logical.sessions.get_mut(&id.session_id()) {
+            let known = session.producers.insert(Arc::clone(id), producer).is_some();
+            logical.producers += usize::from(!known);
         }
     }
 
@@ -265,6 +276,7 @@ impl<C> Register<C> {
             .ok_or_else(|| unknown("Cannot remove a producer from a session", &id.session_id()))?;
         let known = session.producers.remove_entry(id);
         let (known, _) = known.ok_or_else(|| unknown("Cannot remove a producer", id))?;
+        logical.producers -= 1;
         Ok((&logical.client, known))
     }
 
@@ -294,10 +306,6 @@ impl<C> Register<C> {
     fn logical_mut(&mut self, id: Option<&Text>) -> Option<&mut Logical<C>> {
         let at = self.at(id)?;
         self.connections.get_mut(at)
-    }
-
-    fn session_mut(&mut self, id: &SessionId) -> Option<&mut Session> {
-        self.logical_mut(id.connection_id.as_ref())?.sessions.get_mut(id)
     }
 }
 
