@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Error;
 use super::url::Endpoint;
@@ -62,6 +62,7 @@ impl Link {
             decoder: Decoder::new(&handshake),
             prefixed: true,
             inactivity: None,
+            inactivity_from: Instant::now(),
             broker: Arc::clone(&broker),
         };
         let mut writer = LinkWriter {
@@ -141,6 +142,8 @@ pub struct LinkReader {
     prefixed: bool,
     /// Without a byte for so long the broker counts as lost.
     inactivity: Option<Duration>,
+    /// Before this moment a broker need not show that it lives.
+    inactivity_from: Instant,
     broker: Arc<str>,
 }
 
@@ -151,6 +154,7 @@ impl LinkReader {
         self.frames.limit_frames(if limited { format.max_frame_size } else { 0 });
         let ms = format.max_inactivity_ms;
         self.inactivity = (ms > 0).then(|| Duration::from_millis(ms));
+        self.inactivity_from = Instant::now() + Duration::from_millis(format.initial_delay_ms);
     }
 
     /// The next command. Safe to drop while it waits: nothing is lost.
@@ -162,10 +166,13 @@ impl LinkReader {
             let filling = poll_fn(|cx| self.frames.poll_fill(cx, &mut self.stream));
             let filled = match self.inactivity {
                 None => filling.await,
-                Some(limit) => timeout(limit, filling).await.map_err(|_| Error::Inactive {
-                    broker: self.broker.to_string(),
-                    ms: limit.as_millis() as u64,
-                })?,
+                Some(limit) => {
+                    let until = self.inactivity_from.max(Instant::now()) + limit;
+                    timeout_at(until, filling).await.map_err(|_| Error::Inactive {
+                        broker: self.broker.to_string(),
+                        ms: limit.as_millis() as u64,
+                    })?
+                }
             };
             if filled.map_err(|source| self.lost(source))? == 0 {
                 return Err(Error::ClosedByBroker { broker: self.broker.to_string() });

@@ -1,0 +1,103 @@
+//! `console`: the broker in this process, in the foreground or as the daemon that `start` made.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::args::{Common, Configuration};
+use super::layout::Layout;
+use super::pid_file::PidFile;
+use super::{daemon, log, source};
+use crate::base::SystemClock;
+use crate::config;
+use crate::server::{Server, create_data_directory};
+
+/// Threads that serve connections, at most; more cores than that help no broker.
+const WORKERS_MAX: usize = 32;
+
+/// Runs the broker until it is told to stop.
+pub(super) fn run(
+    layout: &Layout,
+    common: &Common,
+    configuration: &Configuration,
+    detached: bool,
+) -> anyhow::Result<ExitCode> {
+    if detached {
+        daemon::detach()?;
+    }
+    create_data_directory(&layout.data)?;
+    log::start(common.log.as_deref(), &layout.log_file(), !detached)?;
+    let _held = PidFile::create(&layout.pid_file)?;
+    if !detached {
+        banner(layout, configuration);
+    }
+    let source = source::resolve(configuration.conf.as_deref(), layout)?;
+    let environment = source::environment(layout, configuration.strict);
+    let config = match config::load(&source, &environment) {
+        Ok(config) => config,
+        Err(refused) => {
+            for fault in &refused.faults {
+                tracing::error!("{fault}");
+                eprintln!("ERROR: {fault}");
+            }
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name("openwired-worker")
+        .enable_all()
+        .build()
+        .context("cannot start the threads of the broker")?;
+    let served = runtime.block_on(serve(layout, config, detached));
+    if let Err(error) = &served {
+        tracing::error!("{error:#}");
+    }
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+async fn serve(layout: &Layout, config: config::Config, detached: bool) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let clock = Arc::new(SystemClock);
+    let server = Server::start(config, layout.heap_bytes, clock, stop.clone()).await?;
+    if detached {
+        daemon::report_ready(layout)?;
+    }
+    let running = server.run();
+    tokio::pin!(running);
+    loop {
+        let name = tokio::select! {
+            () = &mut running => return Ok(()),
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        if stop.is_cancelled() {
+            tracing::warn!("{name} a second time: ending at once");
+            return Ok(());
+        }
+        tracing::debug!("{name}: stopping");
+        stop.cancel();
+    }
+}
+
+/// What ActiveMQ prints before its log begins.
+fn banner(layout: &Layout, configuration: &Configuration) {
+    let Layout { home, base, conf, data, pid_file, .. } = layout;
+    println!(
+        "INFO: Starting in foreground, this is just for debugging purposes (stop process by pressing CTRL+C)"
+    );
+    println!("INFO: Creating pidfile {}", pid_file.display());
+    println!("openwired {}", env!("CARGO_PKG_VERSION"));
+    for (name, path) in [("HOME", home), ("BASE", base), ("CONF", conf), ("DATA", data)] {
+        println!("ACTIVEMQ_{name}: {}", path.display());
+    }
+    let named = configuration.conf.as_deref().unwrap_or("xbean:activemq.xml");
+    println!("Loading message broker from: {named}");
+}

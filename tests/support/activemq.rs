@@ -1,0 +1,89 @@
+//! A real ActiveMQ Classic, from Debian's packages, to hold the client against.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::daemon::port_in;
+use super::process::Process;
+
+const JARS: &str = "/usr/share/java";
+const NEEDED: [&str; 19] = [
+    "activemq-broker",
+    "activemq-client",
+    "activemq-console",
+    "activemq-jaas",
+    "activemq-openwire-legacy",
+    "activemq-spring",
+    "commons-logging",
+    "geronimo-annotation-1.3-spec",
+    "geronimo-j2ee-management-1.1-spec",
+    "geronimo-jms_1.1_spec",
+    "hawtbuf",
+    "slf4j-api",
+    "slf4j-jdk14",
+    "spring3-aop",
+    "spring3-beans",
+    "spring3-context",
+    "spring3-core",
+    "spring3-expression",
+    "xbean-spring",
+];
+const INSTALL: &str =
+    "apt-get install --no-install-recommends activemq libactivemq-java default-jdk-headless";
+
+/// A running ActiveMQ; killed when dropped.
+#[derive(Debug)]
+pub struct ActiveMq {
+    pub process: Process,
+    _dir: TempDir,
+    port: u16,
+}
+
+impl ActiveMq {
+    /// Starts one in memory; `inside` stands before its connectors. Fails the test, with the command
+    /// that installs it, where it is missing.
+    pub fn start(inside: &str) -> Self {
+        let jars = NEEDED.map(|name| format!("{JARS}/{name}.jar"));
+        let missing: Vec<_> = jars.iter().filter(|jar| !Path::new(jar).exists()).collect();
+        assert!(missing.is_empty(), "missing {missing:?}; install with: {INSTALL}");
+        let java = Command::new("java").arg("-version").output();
+        assert!(java.is_ok(), "no java; install with: {INSTALL}");
+        let dir = TempDir::with_prefix("activemq-").unwrap();
+        let file = dir.path().join("activemq.xml");
+        fs::write(&file, configuration(inside, dir.path())).unwrap();
+        let mut command = Command::new("java");
+        command.args(["-Xmx512m", "-Djava.net.preferIPv4Stack=true", "-cp", &jars.join(":")]);
+        command.args(["org.apache.activemq.console.command.ShellCommand", "start"]);
+        command.arg(format!("xbean:file:{}", file.display())).current_dir(dir.path());
+        let process = Process::start(&mut command);
+        process.wait_for(") started");
+        let port = port_in(&process.wait_for("Listening for connections at: "));
+        Self { process, _dir: dir, port }
+    }
+
+    pub fn url(&self) -> String {
+        format!("tcp://127.0.0.1:{}", self.port)
+    }
+}
+
+fn configuration(inside: &str, data: &Path) -> String {
+    let data = data.display();
+    format!(
+        r#"<beans xmlns="http://www.springframework.org/schema/beans"
+  xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
+  xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans.xsd
+    http://activemq.apache.org/schema/core http://activemq.apache.org/schema/core/activemq-core.xsd">
+  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="real" persistent="false"
+          useJmx="false" dataDirectory="{data}">
+    {inside}
+    <transportConnectors>
+      <transportConnector name="openwire" uri="tcp://127.0.0.1:0"/>
+    </transportConnectors>
+  </broker>
+</beans>
+"#
+    )
+}
