@@ -1,7 +1,5 @@
 //! Holds the configuration chapter of the README to the vocabulary.
 
-#![expect(clippy::unwrap_used, reason = "a file that cannot be read fails the test")]
-
 use std::fs;
 
 use openwired::config::{self, Environment, Source};

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use quick_xml::escape::unescape;
+use quick_xml::events::attributes::AttrError;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::ResolveResult;
 use quick_xml::reader::NsReader;
@@ -164,7 +165,11 @@ impl Tree<'_> {
     fn attributes(&self, start: &BytesStart<'_>, from: usize) -> Result<Vec<Attribute>, Fault> {
         let mut found = Vec::new();
         for attribute in start.attributes() {
-            let attribute = attribute.map_err(|e| self.malformed(from, e.to_string()))?;
+            let attribute = attribute.map_err(|error| {
+                let (position, what) = wrong_attribute(&error);
+                // Positions count from behind the `<`.
+                self.malformed(from + 1 + position, what.to_owned())
+            })?;
             let offset = self.offset_of(attribute.key.as_ref()).unwrap_or(from);
             let key = text_of(attribute.key.as_ref());
             let about_names =
@@ -211,6 +216,16 @@ impl Tree<'_> {
 
     fn malformed(&self, offset: usize, what: String) -> Fault {
         Fault::Malformed { at: self.lines.place(offset.min(self.text.len())), what }
+    }
+}
+
+fn wrong_attribute(error: &AttrError) -> (usize, &'static str) {
+    match error {
+        AttrError::ExpectedEq(at) => (*at, "an attribute lacks its `=`"),
+        AttrError::ExpectedValue(at) => (*at, "an attribute lacks its value"),
+        AttrError::UnquotedValue(at) => (*at, "a value must stand in quotes"),
+        AttrError::ExpectedQuote(at, _) => (*at, "a value lacks its closing quote"),
+        AttrError::Duplicated(at, _) => (*at, "an attribute is given twice"),
     }
 }
 

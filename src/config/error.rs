@@ -82,11 +82,15 @@ pub struct Hint(Option<String>);
 
 impl Hint {
     /// Likeness below which a word is no help.
-    const NEAR: f64 = 0.7;
+    const NEAR: f64 = 0.6;
 
     pub(super) fn nearest<'w>(unknown: &str, known: impl IntoIterator<Item = &'w str>) -> Self {
+        let unknown = unknown.to_ascii_lowercase();
+        // Half for a common beginning, half for how little is to be changed.
         let likeness = |word: &str| {
-            strsim::jaro_winkler(&unknown.to_ascii_lowercase(), &word.to_ascii_lowercase())
+            let word = word.to_ascii_lowercase();
+            let changed = strsim::normalized_damerau_levenshtein(&unknown, &word);
+            f64::midpoint(strsim::jaro_winkler(&unknown, &word), changed)
         };
         let scored = known.into_iter().map(|word| (likeness(word), word));
         let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b));

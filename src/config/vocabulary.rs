@@ -140,10 +140,14 @@ pub(super) struct Reading {
     muted: u32,
     /// References followed so far.
     references: u32,
+    /// References being followed, one within the other.
+    following: u32,
 }
 
-/// Most `#id` references of one configuration, so that a circle of them ends.
+/// Most `#id` references of one configuration.
 const REFERENCES_MAX: u32 = 256;
+/// Longest chain of them, so that a circle ends.
+const FOLLOWING_MAX: u32 = 8;
 
 impl Reading {
     pub(super) fn new(properties: Properties, strict: bool) -> Self {
@@ -222,6 +226,7 @@ impl Reading {
             if let Some(bean) = self.bean(id, at) {
                 let holder = Element { children: vec![bean], name: name.clone(), ..empty(at) };
                 self.child(row, &holder, to);
+                self.following -= 1;
             }
         } else if name != "id" {
             let known = words.attributes.iter().map(|row| row.name);
@@ -246,6 +251,7 @@ impl Reading {
                     let id = named.map_or("", |id| id.value.as_str());
                     if let Some(bean) = self.bean(id, &inner.at) {
                         self.element(words, from, &bean, to);
+                        self.following -= 1;
                     }
                 }
                 (Namespace::Beans, "bean") => self.java_bean(words, from, inner, to),
@@ -362,21 +368,24 @@ impl Reading {
         }
     }
 
+    /// The bean of this id; `following` is to be taken down once it is read.
     fn bean(&mut self, id: &str, at: &Place) -> Option<Element> {
-        let found = self.beans.iter().find(|(known, _)| known == id).map(|(_, bean)| bean.clone());
-        if found.is_none() {
-            let known = self.beans.iter().map(|(known, _)| known.as_str());
-            let hint = Hint::nearest(id, known);
+        let Some((_, bean)) = self.beans.iter().find(|(known, _)| known == id) else {
+            let hint = Hint::nearest(id, self.beans.iter().map(|(known, _)| known.as_str()));
             self.faults.push(Fault::NoBean { at: at.clone(), id: id.to_owned(), hint });
-        }
-        self.references += 1;
-        if self.references > REFERENCES_MAX {
-            let what =
-                format!("`#{id}` refers to itself, or more than {REFERENCES_MAX} references");
+            return None;
+        };
+        if self.following >= FOLLOWING_MAX || self.references >= REFERENCES_MAX {
+            let what = format!(
+                "`#{id}` refers to itself, or there are more than {REFERENCES_MAX} references, or \
+                 {FOLLOWING_MAX} one within the other"
+            );
             self.faults.push(Fault::TooLarge { at: at.clone(), what });
             return None;
         }
-        found
+        self.references += 1;
+        self.following += 1;
+        Some(bean.clone())
     }
 }
 
