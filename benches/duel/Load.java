@@ -1,0 +1,224 @@
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
+import javax.jms.BytesMessage;
+import javax.jms.Connection;
+import javax.jms.DeliveryMode;
+import javax.jms.Destination;
+import javax.jms.JMSException;
+import javax.jms.Message;
+import javax.jms.MessageConsumer;
+import javax.jms.MessageProducer;
+import javax.jms.Session;
+import org.apache.activemq.ActiveMQConnectionFactory;
+
+/**
+ * Load on a broker from the Java client with its defaults. Reads a command per line, answers each with
+ * one line of JSON:
+ *
+ * <pre>
+ * queue URL NAME MESSAGES BYTES WINDOW    one producer to one consumer, WINDOW messages under way
+ * topic URL NAME MESSAGES BYTES CONSUMERS one producer to many consumers, as fast as it goes
+ * reply URL NAME REQUESTS BYTES           requests, each answered over a temporary queue
+ * connect URL NAME CONNECTIONS            connections with a consumer each, kept until ...
+ * release                                 ... closes them
+ * </pre>
+ */
+public final class Load {
+    private static final int TIMEOUT_SECONDS = 120;
+
+    /** Open connections: of the running command, or kept by {@code connect}. */
+    private final List<Connection> open = new ArrayList<>();
+
+    public static void main(String[] args) throws Exception {
+        Load load = new Load();
+        BufferedReader commands = new BufferedReader(new InputStreamReader(System.in));
+        for (String line = commands.readLine(); line != null; line = commands.readLine()) {
+            String answer;
+            String[] words = line.split(" ");
+            try {
+                answer = load.serve(words);
+                if (!words[0].equals("connect")) {
+                    load.release();
+                }
+            } catch (Exception e) {
+                answer = "{\"error\": \"" + e.toString().replaceAll("[\"\\\\\\n]", "'") + "\"}";
+            }
+            System.out.println(answer);
+        }
+    }
+
+    private String serve(String[] words) throws Exception {
+        switch (words[0]) {
+            case "queue":
+                return queue(words[1], words[2], number(words, 3), number(words, 4), number(words, 5));
+            case "topic":
+                return topic(words[1], words[2], number(words, 3), number(words, 4), number(words, 5));
+            case "reply":
+                return reply(words[1], words[2], number(words, 3), number(words, 4));
+            case "connect":
+                return connect(words[1], words[2], number(words, 3));
+            case "release":
+                return "{}";
+            default:
+                throw new IllegalArgumentException("unknown command " + words[0]);
+        }
+    }
+
+    private static int number(String[] words, int at) {
+        return Integer.parseInt(words[at]);
+    }
+
+    /** A session on a connection of its own. */
+    private Session session(String url) throws JMSException {
+        Connection connection = new ActiveMQConnectionFactory(url).createConnection();
+        open.add(connection);
+        connection.start();
+        return connection.createSession(false, Session.AUTO_ACKNOWLEDGE);
+    }
+
+    private void release() throws JMSException {
+        for (Connection connection : open) {
+            connection.close();
+        }
+        open.clear();
+    }
+
+    private static MessageProducer producer(Session session, Destination to) throws JMSException {
+        MessageProducer producer = session.createProducer(to);
+        producer.setDeliveryMode(DeliveryMode.NON_PERSISTENT);
+        return producer;
+    }
+
+    /** A body that begins with the time of sending. */
+    private static Message stamped(Session session, byte[] rest) throws JMSException {
+        BytesMessage message = session.createBytesMessage();
+        message.writeLong(System.nanoTime());
+        message.writeBytes(rest);
+        return message;
+    }
+
+    private String queue(String url, String name, int messages, int bytes, int window)
+            throws Exception {
+        Session receiving = session(url);
+        Semaphore room = new Semaphore(window);
+        Count count = new Count(messages);
+        receiving.createConsumer(receiving.createQueue(name)).setMessageListener(message -> {
+            count.received(message);
+            room.release();
+        });
+        Session sending = session(url);
+        MessageProducer producer = producer(sending, sending.createQueue(name));
+        byte[] rest = new byte[bytes - Long.BYTES];
+        long begin = System.nanoTime();
+        for (int i = 0; i < messages; i++) {
+            if (!room.tryAcquire(TIMEOUT_SECONDS, TimeUnit.SECONDS)) {
+                throw new IllegalStateException("no message came in " + TIMEOUT_SECONDS + " s");
+            }
+            producer.send(stamped(sending, rest));
+        }
+        return count.await(begin);
+    }
+
+    private String topic(String url, String name, int messages, int bytes, int consumers)
+            throws Exception {
+        Count count = new Count(messages * consumers);
+        for (int i = 0; i < consumers; i++) {
+            Session receiving = session(url);
+            receiving.createConsumer(receiving.createTopic(name)).setMessageListener(count::received);
+        }
+        Session sending = session(url);
+        MessageProducer producer = producer(sending, sending.createTopic(name));
+        byte[] rest = new byte[bytes - Long.BYTES];
+        long begin = System.nanoTime();
+        for (int i = 0; i < messages; i++) {
+            producer.send(stamped(sending, rest));
+        }
+        return count.await(begin);
+    }
+
+    private String reply(String url, String name, int requests, int bytes) throws Exception {
+        Session serving = session(url);
+        MessageProducer answers = producer(serving, null);
+        AtomicReference<JMSException> failed = new AtomicReference<>();
+        serving.createConsumer(serving.createQueue(name)).setMessageListener(request -> {
+            try {
+                Message answer = serving.createBytesMessage();
+                answer.setJMSCorrelationID(request.getJMSMessageID());
+                answers.send(request.getJMSReplyTo(), answer);
+            } catch (JMSException e) {
+                failed.set(e);
+            }
+        });
+        Session asking = session(url);
+        Destination replies = asking.createTemporaryQueue();
+        MessageConsumer consumer = asking.createConsumer(replies);
+        MessageProducer producer = producer(asking, asking.createQueue(name));
+        byte[] body = new byte[bytes];
+        long[] took = new long[requests];
+        long begin = System.nanoTime();
+        for (int i = 0; i < requests; i++) {
+            BytesMessage request = asking.createBytesMessage();
+            request.writeBytes(body);
+            request.setJMSReplyTo(replies);
+            long sent = System.nanoTime();
+            producer.send(request);
+            if (consumer.receive(TimeUnit.SECONDS.toMillis(TIMEOUT_SECONDS)) == null) {
+                throw new IllegalStateException("no answer: " + failed.get());
+            }
+            took[i] = System.nanoTime() - sent;
+        }
+        return figures(begin, System.nanoTime(), requests, took);
+    }
+
+    private String connect(String url, String name, int connections) throws Exception {
+        for (int i = 0; i < connections; i++) {
+            Session session = session(url);
+            session.createConsumer(session.createQueue(name));
+        }
+        return "{}";
+    }
+
+    private static String figures(long begin, long end, int messages, long[] took) {
+        Arrays.sort(took);
+        double seconds = (end - begin) / 1e9;
+        return String.format("{\"messages_per_second\": %.1f, \"p50\": %.1f, \"p99\": %.1f}",
+                messages / seconds, took[took.length / 2] / 1e3, took[took.length * 99 / 100] / 1e3);
+    }
+
+    /** Counts what arrives, and how long it took. */
+    private static final class Count {
+        private final long[] took;
+        private final AtomicInteger next = new AtomicInteger();
+        private final CountDownLatch left;
+        private final AtomicReference<JMSException> failed = new AtomicReference<>();
+
+        Count(int messages) {
+            took = new long[messages];
+            left = new CountDownLatch(messages);
+        }
+
+        void received(Message message) {
+            try {
+                took[next.getAndIncrement()] = System.nanoTime() - ((BytesMessage) message).readLong();
+            } catch (JMSException e) {
+                failed.set(e);
+            }
+            left.countDown();
+        }
+
+        String await(long begin) throws InterruptedException {
+            if (!left.await(TIMEOUT_SECONDS, TimeUnit.SECONDS) || failed.get() != null) {
+                throw new IllegalStateException(left.getCount() + " did not come: " + failed.get());
+            }
+            return figures(begin, System.nanoTime(), took.length, took);
+        }
+    }
+}
