@@ -27,8 +27,8 @@ use crate::transport::{Accepted, BindError, Listener};
 
 /// Who may see the data directory: its owner.
 const DATA_DIRECTORY_MODE: u32 = 0o700;
-/// How often expired messages are looked for when no policy says.
-const EXPIRE_EVERY: Duration = Duration::from_secs(30);
+/// The least time between two looks for expired messages, whatever the policies say.
+const EXPIRE_EVERY_MIN: Duration = Duration::from_millis(100);
 /// The part of a machine's memory that a JVM takes for its heap unless told otherwise.
 const HEAP_SHARE: u64 = 4;
 /// Taken when the machine does not say how much memory it has.
@@ -169,12 +169,18 @@ fn heap_of_machine() -> u64 {
 }
 
 async fn expire(broker: Arc<Broker>, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(EXPIRE_EVERY);
+    let Some(period) = broker.region().policies().expire_period() else { return };
+    let mut ticks = tokio::time::interval(period.max(EXPIRE_EVERY_MIN));
     ticks.tick().await;
+    let mut last_ms = broker.now_ms();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = ticks.tick() => broker.expire_messages(),
+            _ = ticks.tick() => {
+                let now_ms = broker.now_ms();
+                broker.expire_messages(last_ms);
+                last_ms = now_ms;
+            }
         }
     }
 }

@@ -385,18 +385,25 @@ impl Broker {
         });
     }
 
-    /// Looks for expired messages everywhere. To be called every now and then
-    /// (`expireMessagesPeriod`).
-    pub fn expire_messages(&self) {
+    /// Looks for expired messages where a period of `expireMessagesPeriod` ended after `since_ms`, the
+    /// time of the last look. To be called as often as [`Policies::expire_period`] says.
+    pub fn expire_messages(&self, since_ms: i64) {
+        let now_ms = self.now_ms();
         use crate::openwire::DestinationKind::{Queue, TempQueue};
         for cell in self.region.all(Queue).into_iter().chain(self.region.all(TempQueue)) {
             if let Cell::Queue(queue) = cell {
-                self.apply(&queue, Event::Expire);
+                if queue.policy().is_expire_due(since_ms, now_ms) {
+                    self.apply(&queue, Event::Expire);
+                }
             }
         }
         let durables: Vec<_> = self.durables.lock().values().cloned().collect();
         for durable in durables {
-            self.expired(durable.expire(self));
+            let topic = durable.info.destination.as_ref();
+            let policy = topic.map(|topic| self.region.policies().entry_for(topic));
+            if policy.is_some_and(|policy| policy.is_expire_due(since_ms, now_ms)) {
+                self.expired(durable.expire(self));
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Which policy entry holds for a destination: the one with the most specific pattern, alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::options::{PolicyEntry, PolicyMap};
 use crate::openwire::Destination;
@@ -28,6 +29,13 @@ impl Policies {
     /// Whether any destination has a memory limit of its own, so that others need not be asked.
     pub fn limit_memory(&self) -> bool {
         self.limit_memory
+    }
+
+    /// The shortest `expireMessagesPeriod` of all entries; `None` when none has one.
+    pub fn expire_period(&self) -> Option<Duration> {
+        let entries = self.entries.iter().map(|(_, entry)| entry);
+        let periods = entries.chain([&self.default]).map(|entry| entry.expire_messages_period);
+        periods.flatten().min()
     }
 
     pub fn entry_for(&self, destination: &Destination) -> Arc<PolicyEntry> {
@@ -66,5 +74,27 @@ mod tests {
         let prefetch = |name| policies.entry_for(&Destination::queue(name)).queue_prefetch;
         assert_eq!(["X", "A.X.Y", "A.X", "A.B", "A.X.C"].map(prefetch), [1, 2, 3, 4, 5]);
         assert_eq!(policies.entry_for(&Destination::topic("A.B")).queue_prefetch, 1000);
+    }
+
+    #[test]
+    fn each_entry_looks_for_expired_messages_at_its_own_period() {
+        let every = |ms| PolicyEntry {
+            expire_messages_period: Some(Duration::from_millis(ms)),
+            ..PolicyEntry::default()
+        };
+        let entries = vec![
+            (Destination::queue("fast"), every(500)),
+            (Destination::queue("slow"), every(60_000)),
+        ];
+        let policies = Policies::new(PolicyMap { default_entry: None, entries });
+        assert_eq!(policies.expire_period(), Some(Duration::from_millis(500)));
+        let due = |name: &str, since, now| {
+            policies.entry_for(&Destination::queue(name)).is_expire_due(since, now)
+        };
+        assert!(due("fast", 400, 900) && !due("slow", 400, 900) && !due("other", 400, 900));
+        assert!(due("other", 29_900, 30_400) && !due("slow", 29_900, 30_400));
+        assert!(due("slow", 59_900, 60_400));
+        let never = PolicyEntry { expire_messages_period: None, ..PolicyEntry::default() };
+        assert!(!never.is_expire_due(0, i64::MAX));
     }
 }

@@ -178,6 +178,16 @@ options! {
     }
 }
 
+impl PolicyEntry {
+    /// Whether a period of `expireMessagesPeriod` ended between two times. Periods are counted from the
+    /// epoch, so nobody has to remember the last one.
+    pub fn is_expire_due(&self, since_ms: i64, now_ms: i64) -> bool {
+        let Some(period) = self.expire_messages_period else { return false };
+        let period_ms = i64::try_from(period.as_millis()).unwrap_or(i64::MAX).max(1);
+        since_ms.div_euclid(period_ms) != now_ms.div_euclid(period_ms)
+    }
+}
+
 /// Where dead letters go.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DeadLetterTarget {
