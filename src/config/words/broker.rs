@@ -8,8 +8,8 @@ use super::plugin::PLUGINS;
 use super::policy::DESTINATION_POLICY;
 use super::security::TLS_HOLDER;
 use super::standing::{
-    BROKER_PART, DISK_LIMIT, FLOW_CONTROL, FOREIGN_JMS, IDLE_DESTINATION, JMX, JVM, NETWORK,
-    OFFLINE_SUBSCRIBER, PROXY, SCHEDULER, SECURITY, SERVED, SHELL, STORE, VIRTUAL,
+    ADVISORY, BROKER_PART, DISK_LIMIT, FLOW_CONTROL, FOREIGN_JMS, IDLE_DESTINATION, JMX, JVM,
+    NETWORK, OFFLINE_SUBSCRIBER, PROXY, SCHEDULER, SECURITY, SERVED, SHELL, STORE, VIRTUAL,
 };
 use super::store::{
     JOB_SCHEDULER_HOLDER, PERSISTENCE_ADAPTER, PERSISTENCE_FACTORY, TEMP_DATA_STORE,
@@ -43,7 +43,7 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
         broker.system_exit_on_shutdown_exit_code, SHELL),
     set!("advisorySupport", value::boolean => broker.advisory_support, SERVED),
     set!("anonymousProducerAdvisorySupport", value::boolean =>
-        broker.anonymous_producer_advisory_support, SERVED),
+        broker.anonymous_producer_advisory_support, ADVISORY),
     set!("schedulerSupport", value::boolean => broker.scheduler_support, SCHEDULER),
     set!("maxSchedulerRepeatAllowed", value::count =>
         broker.max_scheduler_repeat_allowed, SCHEDULER),
@@ -57,7 +57,7 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
     set!("populateUserNameInMBeans", value::boolean => broker.populate_user_name_in_mbeans, JMX),
     known!("mbeanInvocationTimeout", value::long, JMX),
     set!("keepDurableSubsActive", value::boolean => broker.keep_durable_subs_active, JVM),
-    set!("rejectDurableConsumers", value::boolean => broker.reject_durable_consumers, BROKER_PART),
+    set!("rejectDurableConsumers", value::boolean => broker.reject_durable_consumers, SERVED),
     set!("offlineDurableSubscriberTimeout", value::millis_or_none =>
         broker.offline_durable_subscriber_timeout, OFFLINE_SUBSCRIBER),
     set!("offlineDurableSubscriberTaskSchedule", value::millis =>
@@ -74,7 +74,7 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
     set!("timeBeforePurgeTempDestinations", value::millis =>
         broker.time_before_purge_temp_destinations, BROKER_PART),
     set!("allowTempAutoCreationOnSend", value::boolean =>
-        broker.allow_temp_auto_creation_on_send, BROKER_PART),
+        broker.allow_temp_auto_creation_on_send, SERVED),
     set!("schedulePeriodForDestinationPurge", value::millis_or_none =>
         broker.schedule_period_for_destination_purge, IDLE_DESTINATION),
     set!("maxPurgedDestinationsPerSweep", value::count_or_none =>
@@ -84,7 +84,7 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
     set!("diskUsageCheckRegrowThreshold", value::bytes_or_none =>
         broker.disk_usage_check_regrow_threshold, DISK_LIMIT),
     set!("adjustUsageLimits", value::boolean => broker.adjust_usage_limits, DISK_LIMIT),
-    set!("maxUncommittedCount", value::count_or_none => broker.max_uncommitted_count, BROKER_PART),
+    set!("maxUncommittedCount", value::count_or_none => broker.max_uncommitted_count, SERVED),
     set!("rollbackOnlyOnAsyncException", value::boolean =>
         broker.rollback_only_on_async_exception, BROKER_PART),
     set!("storeOpenWireVersion", value::integer => broker.store_open_wire_version, STORE),
@@ -202,14 +202,14 @@ pub(super) static IO_HOLDER: Words<IoExceptionHandler> = Words {
 pub(super) static IO_EXCEPTION_HANDLER: Words<IoExceptionHandler> = Words {
     element: "defaultIOExceptionHandler",
     attributes: &[
-        set!("ignoreAllErrors", value::boolean => ignore_all_errors, SERVED),
-        set!("ignoreNoSpaceErrors", value::boolean => ignore_no_space_errors, SERVED),
-        set!("ignoreSQLExceptions", value::boolean => ignore_sql_exceptions, SERVED),
-        set!("noSpaceMessage", value::text => no_space_message, SERVED),
-        set!("sqlExceptionMessage", value::text => sql_exception_message, SERVED),
-        set!("resumeCheckSleepPeriod", value::millis => resume_check_sleep_period, SERVED),
-        set!("stopStartConnectors", value::boolean => stop_start_connectors, SERVED),
-        set!("systemExitOnShutdown", value::boolean => system_exit_on_shutdown, SERVED),
+        set!("ignoreAllErrors", value::boolean => ignore_all_errors, STORE),
+        set!("ignoreNoSpaceErrors", value::boolean => ignore_no_space_errors, STORE),
+        set!("ignoreSQLExceptions", value::boolean => ignore_sql_exceptions, STORE),
+        set!("noSpaceMessage", value::text => no_space_message, STORE),
+        set!("sqlExceptionMessage", value::text => sql_exception_message, STORE),
+        set!("resumeCheckSleepPeriod", value::millis => resume_check_sleep_period, STORE),
+        set!("stopStartConnectors", value::boolean => stop_start_connectors, STORE),
+        set!("systemExitOnShutdown", value::boolean => system_exit_on_shutdown, STORE),
     ],
     children: &[],
 };

@@ -1,6 +1,8 @@
 //! `<transportConnectors>` and the options of their URIs.
 
-use super::standing::{CLUSTER, DISCOVERY, JMX, JVM, SERVED, SOCKET};
+use super::standing::{
+    BUFFERS, CLUSTER, DISCOVERY, JMX, JVM, LINK_STEALING, SERVED, SOCKET, TLS_OPTION,
+};
 use crate::config::connector;
 use crate::config::element::Element;
 use crate::config::value::{self, Expected, one_of};
@@ -52,12 +54,12 @@ pub(super) static TRANSPORT_CONNECTOR: Words<Draft> = Words {
             options.maximum_producers_allowed_per_connection, SERVED),
         set!("maximumConsumersAllowedPerConnection", value::count_or_negative =>
             options.maximum_consumers_allowed_per_connection, SERVED),
-        set!("allowLinkStealing", value::boolean => options.allow_link_stealing, SERVED),
+        set!("allowLinkStealing", value::boolean => options.allow_link_stealing, LINK_STEALING),
         set!("enableStatusMonitor", value::boolean => options.enable_status_monitor, JVM),
-        set!("warnOnRemoteClose", value::boolean => options.warn_on_remote_close, SOCKET),
+        set!("warnOnRemoteClose", value::boolean => options.warn_on_remote_close, SERVED),
         set!("displayStackTrace", value::boolean => options.display_stack_trace, JVM),
         set!("disableAsyncDispatch", value::boolean => options.disable_async_dispatch, JVM),
-        set!("autoStart", value::boolean => options.auto_start, SOCKET),
+        set!("autoStart", value::boolean => options.auto_start, SERVED),
         known!("brokerName", value::text, JVM),
     ],
     children: &[
@@ -76,16 +78,16 @@ pub(super) static PUBLISHED_HOLDER: Words<PublishedAddress> = Words {
 pub(super) static PUBLISHED_ADDRESS: Words<PublishedAddress> = Words {
     element: "publishedAddressPolicy",
     attributes: &[
-        with!("publishedHostStrategy", SERVED, |to, text| {
+        with!("publishedHostStrategy", CLUSTER, |to, text| {
             to.strategy = published_host(text)?;
             Ok(())
         }),
-        set!("clusterClientUriQuery", value::text => cluster_client_uri_query, SERVED),
-        with!("portMapping", SERVED, |to, text| {
+        set!("clusterClientUriQuery", value::text => cluster_client_uri_query, CLUSTER),
+        with!("portMapping", CLUSTER, |to, text| {
             to.port_mapping = mapping(text, value::port)?;
             Ok(())
         }),
-        with!("hostMapping", SERVED, |to, text| {
+        with!("hostMapping", CLUSTER, |to, text| {
             to.host_mapping = mapping(text, value::text)?;
             Ok(())
         }),
@@ -121,29 +123,29 @@ pub(in crate::config) static TRANSPORT_OPTIONS: Words<TransportOptions> = Words 
         set!("maximumConnections", maximum_connections => maximum_connections, SERVED),
         set!("backlog", value::count => backlog, SERVED),
         set!("connectionTimeout", value::millis => connection_timeout, SERVED),
-        set!("soTimeout", value::millis_or_none => so_timeout, SOCKET),
-        set!("soWriteTimeout", value::millis_or_none => so_write_timeout, SOCKET),
-        set!("soLinger", value::count_or_negative => so_linger, SOCKET),
+        set!("soTimeout", value::millis_or_none => so_timeout, SERVED),
+        set!("soWriteTimeout", value::millis_or_none => so_write_timeout, SERVED),
+        set!("soLinger", value::count_or_negative => so_linger, SERVED),
         set!("socketBufferSize", value::count => socket_buffer_bytes, SERVED),
-        set!("ioBufferSize", value::count => io_buffer_bytes, SERVED),
+        set!("ioBufferSize", value::count => io_buffer_bytes, BUFFERS),
         set!("tcpNoDelay", value::boolean => tcp_no_delay, SERVED),
         set!("keepAlive", value::boolean => keep_alive, SERVED),
         set!("trace", value::boolean => trace, SOCKET),
-        set!("typeOfService", traffic_class => type_of_service, SOCKET),
-        set!("trafficClass", traffic_class => type_of_service, SOCKET),
+        set!("typeOfService", traffic_class => type_of_service, SERVED),
+        set!("trafficClass", traffic_class => type_of_service, SERVED),
         known!("diffServ", value::text, SOCKET),
         set!("useInactivityMonitor", value::boolean => use_inactivity_monitor, SERVED),
         set!("closeAsync", value::boolean => close_async, JVM),
         set!("useQueueForAccept", value::boolean => use_queue_for_accept, JVM),
-        set!("allowLinkStealing", value::boolean => allow_link_stealing, SERVED),
+        set!("allowLinkStealing", value::boolean => allow_link_stealing, LINK_STEALING),
         set!("protocolDetectionTimeOut", value::millis => protocol_detection_timeout, SOCKET),
         set!("minmumWireFormatVersion", value::integer => wire_format.version_min, SERVED),
         set!("minimumWireFormatVersion", value::integer => wire_format.version_min, SERVED),
-        set!("needClientAuth", value::boolean => tls.need_client_auth, SERVED),
-        set!("wantClientAuth", value::boolean => tls.want_client_auth, SERVED),
-        set!("verifyHostName", value::boolean => tls.verify_host_name, SERVED),
-        set!("enabledCipherSuites", value::list => tls.enabled_cipher_suites, SERVED),
-        set!("enabledProtocols", value::list => tls.enabled_protocols, SERVED),
+        set!("needClientAuth", value::boolean => tls.need_client_auth, TLS_OPTION),
+        set!("wantClientAuth", value::boolean => tls.want_client_auth, TLS_OPTION),
+        set!("verifyHostName", value::boolean => tls.verify_host_name, TLS_OPTION),
+        set!("enabledCipherSuites", value::list => tls.enabled_cipher_suites, TLS_OPTION),
+        set!("enabledProtocols", value::list => tls.enabled_protocols, TLS_OPTION),
         known!("daemon", value::boolean, JVM),
         known!("threadName", value::text, JVM),
         known!("stackSize", value::count, JVM),

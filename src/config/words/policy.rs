@@ -2,7 +2,7 @@
 
 use super::destination::{Patterned, entry};
 use super::standing::{
-    ADVISORY, DEAD_LETTER, FLOW_CONTROL, IDLE_DESTINATION, JVM, NETWORK, POLICY, SERVED, STORE,
+    ADVISORY, FLOW_CONTROL, IDLE_DESTINATION, JVM, NETWORK, POLICY, SERVED, STORE,
 };
 use super::strategy;
 use crate::broker::options::policy::{MessageGroupMap, PolicyEntry, PolicyMap};
@@ -54,30 +54,30 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         set!("queueBrowserPrefetch", value::count => value.queue_browser_prefetch, SERVED),
         set!("topicPrefetch", value::count => value.topic_prefetch, SERVED),
         set!("durableTopicPrefetch", value::count => value.durable_topic_prefetch, SERVED),
-        set!("usePrefetchExtension", value::boolean => value.use_prefetch_extension, POLICY),
+        set!("usePrefetchExtension", value::boolean => value.use_prefetch_extension, SERVED),
         set!("useTopicSubscriptionInflightStats", value::boolean =>
             value.use_topic_subscription_inflight_stats, JVM),
-        set!("useConsumerPriority", value::boolean => value.use_consumer_priority, POLICY),
-        set!("strictOrderDispatch", value::boolean => value.strict_order_dispatch, POLICY),
+        set!("useConsumerPriority", value::boolean => value.use_consumer_priority, SERVED),
+        set!("strictOrderDispatch", value::boolean => value.strict_order_dispatch, SERVED),
         set!("allConsumersExclusiveByDefault", value::boolean =>
-            value.all_consumers_exclusive_by_default, POLICY),
+            value.all_consumers_exclusive_by_default, SERVED),
         set!("consumersBeforeDispatchStarts", value::count =>
             value.consumers_before_dispatch_starts, POLICY),
         set!("timeBeforeDispatchStarts", value::millis => value.time_before_dispatch_starts, POLICY),
-        set!("prioritizedMessages", value::boolean => value.prioritized_messages, POLICY),
+        set!("prioritizedMessages", value::boolean => value.prioritized_messages, SERVED),
         set!("lazyDispatch", value::boolean => value.lazy_dispatch, JVM),
         set!("optimizedDispatch", value::boolean => value.optimized_dispatch, JVM),
-        with!("messageGroupMapFactoryType", POLICY, |to, text| {
+        with!("messageGroupMapFactoryType", SERVED, |to, text| {
             to.value.message_groups = group_map(text)?;
             Ok(())
         }),
         set!("alwaysRetroactive", value::boolean => value.always_retroactive, POLICY),
-        set!("producerFlowControl", value::boolean => value.producer_flow_control, FLOW_CONTROL),
-        set!("memoryLimit", value::bytes_or_none => value.memory_limit, FLOW_CONTROL),
+        set!("producerFlowControl", value::boolean => value.producer_flow_control, SERVED),
+        set!("memoryLimit", value::bytes_or_none => value.memory_limit, SERVED),
         set!("minimumMessageSize", value::bytes => value.minimum_message_size, FLOW_CONTROL),
-        set!("sendFailIfNoSpace", value::boolean => value.send_fail_if_no_space, FLOW_CONTROL),
+        set!("sendFailIfNoSpace", value::boolean => value.send_fail_if_no_space, SERVED),
         set!("sendFailIfNoSpaceAfterTimeout", value::millis_or_none =>
-            value.send_fail_if_no_space_after_timeout, FLOW_CONTROL),
+            value.send_fail_if_no_space_after_timeout, SERVED),
         set!("blockedProducerWarningInterval", value::millis_or_none =>
             value.blocked_producer_warning_interval, FLOW_CONTROL),
         set!("cursorMemoryHighWaterMark", value::percent =>
@@ -107,7 +107,7 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
             value.inactive_timeout_before_gc, IDLE_DESTINATION),
         set!("inactiveTimoutBeforeGC", value::millis =>
             value.inactive_timeout_before_gc, IDLE_DESTINATION),
-        set!("maxDestinations", value::count_or_negative => value.max_destinations, POLICY),
+        set!("maxDestinations", value::count_or_negative => value.max_destinations, SERVED),
         set!("advisoryForConsumed", value::boolean => value.advisory_for_consumed, ADVISORY),
         set!("advisoryForDelivery", value::boolean => value.advisory_for_delivery, ADVISORY),
         set!("advisoryForDispatched", value::boolean => value.advisory_for_dispatched, ADVISORY),
@@ -118,7 +118,7 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         set!("advisoryForSlowConsumers", value::boolean =>
             value.advisory_for_slow_consumers, ADVISORY),
         set!("advisoryWhenFull", value::boolean => value.advisory_when_full, ADVISORY),
-        set!("includeBodyForAdvisory", value::boolean => value.include_body_for_advisory, ADVISORY),
+        set!("includeBodyForAdvisory", value::boolean => value.include_body_for_advisory, SERVED),
         set!("sendAdvisoryIfNoConsumers", value::boolean =>
             value.send_advisory_if_no_consumers, ADVISORY),
         set!("advancedNetworkStatisticsEnabled", value::boolean =>
@@ -128,7 +128,7 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
     ],
     children: &[
         Patterned::DESTINATION,
-        child!("deadLetterStrategy", strategy::DEAD_LETTER => value.dead_letter, DEAD_LETTER),
+        child!("deadLetterStrategy", strategy::DEAD_LETTER => value.dead_letter, SERVED),
         child!("pendingMessageLimitStrategy", strategy::PENDING_LIMIT =>
             value.pending_message_limit, SERVED),
         child!("messageEvictionStrategy", strategy::EVICTION => value.eviction, POLICY),
@@ -143,7 +143,7 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
             value.subscriber_cursor, JVM),
         child!("pendingDurableSubscriberPolicy", strategy::DURABLE_CURSOR =>
             value.durable_subscriber_cursor, JVM),
-        child!("messageGroupMapFactory", strategy::GROUP_MAP => value.message_groups, POLICY),
+        child!("messageGroupMapFactory", strategy::GROUP_MAP => value.message_groups, SERVED),
     ],
 };
 

@@ -9,6 +9,8 @@ pub(in crate::config) const JMX: Standing = NoEffect("there is no JMX");
 pub(in crate::config) const JVM: Standing =
     NoEffect("it concerns threads and objects of the Java process");
 pub(in crate::config) const PAGE_FILE: Standing = NoEffect("the store has no page file");
+pub(in crate::config) const BUFFERS: Standing = NoEffect("buffers follow what arrives");
+pub(in crate::config) const TLS_OPTION: Standing = NoEffect("it concerns TLS alone");
 pub(in crate::config) const SHELL: Standing =
     NoEffect("the process always stops in order and then exits");
 
@@ -17,15 +19,17 @@ pub(in crate::config) const STORE: Standing =
 pub(in crate::config) const TEMP_STORE: Standing =
     NotServed("non-persistent messages stay in memory");
 pub(in crate::config) const DISK_LIMIT: Standing = NotServed("nothing is written to the disk");
-pub(in crate::config) const FLOW_CONTROL: Standing =
-    NotServed("producers are held at the broker's memory limit only");
+pub(in crate::config) const FLOW_CONTROL: Standing = NotServed("producers are held without it");
 pub(in crate::config) const NETWORK: Standing = NotServed("no bridge to another broker is opened");
 pub(in crate::config) const SCHEDULER: Standing =
     NotServed("scheduled messages are delivered at once");
 pub(in crate::config) const VIRTUAL: Standing = NotServed("messages stay where they are sent");
 pub(in crate::config) const PLUGIN: Standing = NotServed("the broker works without it");
 pub(in crate::config) const POLICY: Standing = NotServed("the broker keeps to ActiveMQ's default");
-pub(in crate::config) const DEAD_LETTER: Standing = NotServed("dead letters go to ActiveMQ.DLQ");
+pub(in crate::config) const DEAD_LETTER_AUDIT: Standing =
+    NotServed("a message that dies again is dead-lettered again");
+pub(in crate::config) const LINK_STEALING: Standing =
+    NotServed("a second connection with a client id in use is refused");
 pub(in crate::config) const ADVISORY: Standing = NotServed("that advisory is not sent");
 pub(in crate::config) const OFFLINE_SUBSCRIBER: Standing =
     NotServed("durable subscriptions stay until they are removed");

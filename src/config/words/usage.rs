@@ -15,9 +15,9 @@ pub(super) static HOLDER: Words<SystemUsage> = Words {
 pub(super) static SYSTEM_USAGE: Words<SystemUsage> = Words {
     element: "systemUsage",
     attributes: &[
-        set!("sendFailIfNoSpace", value::boolean => send_fail_if_no_space, FLOW_CONTROL),
+        set!("sendFailIfNoSpace", value::boolean => send_fail_if_no_space, SERVED),
         set!("sendFailIfNoSpaceAfterTimeout", value::millis_or_none =>
-            send_fail_if_no_space_after_timeout, FLOW_CONTROL),
+            send_fail_if_no_space_after_timeout, SERVED),
         known!("sendFailIfNoSpaceExplicitySet", value::boolean, JVM),
         known!("checkLimitsLogLevel", value::text, JVM),
         known!("name", value::text, JVM),
@@ -74,9 +74,9 @@ pub(super) static JOB_HOLDER: Words<DiskUsage> = Words {
 };
 
 const DISK_ATTRIBUTES: &[Attribute<DiskUsage>] = &[
-    set!("limit", value::bytes => limit, SERVED),
-    set!("percentLimit", value::percent => percent_limit, SERVED),
-    set!("total", value::bytes => total, SERVED),
+    set!("limit", value::bytes => limit, DISK_LIMIT),
+    set!("percentLimit", value::percent => percent_limit, DISK_LIMIT),
+    set!("total", value::bytes => total, DISK_LIMIT),
     set!("percentUsageMinDelta", value::percent => percent_usage_min_delta, JVM),
     known!("usagePortion", value::decimal, JVM),
     known!("pollingTime", value::count, JVM),
