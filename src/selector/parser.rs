@@ -28,7 +28,7 @@ pub(super) const DEPTH_MAX: usize = 256;
 
 /// Most regular expressions that a selector may spell out. A compiled one takes far more memory than
 /// its text.
-const PATTERNS_MAX: usize = 32;
+const PATTERNS_MAX: usize = 16;
 
 /// Parses all of `text`, whose first character stands at `first_at` of what the client sent.
 pub(super) fn parse(text: &str, first_at: usize) -> Result<Condition, SelectorError> {

@@ -9,7 +9,7 @@ use regex::{Captures, Regex, RegexBuilder};
 use super::value::MADE_TEXT_BYTES_MAX;
 
 /// The largest compiled expression in bytes, and the same again for what running it keeps.
-const PROGRAM_BYTES_MAX: usize = 256 << 10;
+const PROGRAM_BYTES_MAX: usize = 1 << 20;
 
 /// Most items that SPLIT makes; a text with more is unknown.
 const LIST_ITEMS_MAX: usize = 1 << 16;

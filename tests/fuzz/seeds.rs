@@ -1,4 +1,5 @@
-//! Writes the golden frames into the corpus of `frames`, each behind the two bytes for its settings.
+//! Writes first inputs: the golden frames into the corpus of `frames`, each behind the two bytes for its
+//! settings, and the selectors of the comparison with ActiveMQ into that of `selectors`.
 
 use std::fs;
 use std::io::Read;
@@ -28,6 +29,22 @@ fn main() {
                 written += 1;
             }
         }
+    }
+    println!("{written} seeds in {}", corpus.display());
+    write_selectors(here);
+}
+
+/// The first column of the table. Blanks are escaped there, which does no harm to a seed.
+fn write_selectors(here: &Path) {
+    let corpus = here.join("corpus/selectors");
+    fs::create_dir_all(&corpus).unwrap();
+    let table = fs::read_to_string(here.join("../selector/activemq.tsv")).unwrap();
+    let is_case = |line: &&str| !line.starts_with("property\t") && !line.starts_with('#');
+    let selectors = table.lines().filter(is_case).filter_map(|line| line.split_once('\t'));
+    let mut written = 0;
+    for (selector, _) in selectors {
+        fs::write(corpus.join(format!("table-{written}")), selector).unwrap();
+        written += 1;
     }
     println!("{written} seeds in {}", corpus.display());
 }
