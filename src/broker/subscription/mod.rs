@@ -42,8 +42,8 @@ impl Filter {
     /// The selector is no selector.
     pub fn new(info: &ConsumerInfo, id: &Arc<ConsumerId>) -> Result<Self, Refusal> {
         let selector = Selector::parse_optional(info.selector.as_ref()).map_err(|error| {
-            let selector = info.selector.as_ref().map(ToString::to_string).unwrap_or_default();
-            Refusal::InvalidSelector { selector, cause: error.to_string() }
+            let text = info.selector.as_ref().map(ToString::to_string).unwrap_or_default();
+            Refusal::InvalidSelector(error.throwable(&text))
         })?;
         let not_from = if info.no_local { id.connection_id.clone() } else { None };
         Ok(Self { selector, not_from, consumer: Arc::clone(id) })
