@@ -391,10 +391,10 @@ impl Broker {
         let now_ms = self.now_ms();
         use crate::openwire::DestinationKind::{Queue, TempQueue};
         for cell in self.region.all(Queue).into_iter().chain(self.region.all(TempQueue)) {
-            if let Cell::Queue(queue) = cell {
-                if queue.policy().is_expire_due(since_ms, now_ms) {
-                    self.apply(&queue, Event::Expire);
-                }
+            if let Cell::Queue(queue) = cell
+                && queue.policy().is_expire_due(since_ms, now_ms)
+            {
+                self.apply(&queue, Event::Expire);
             }
         }
         let durables: Vec<_> = self.durables.lock().values().cloned().collect();
