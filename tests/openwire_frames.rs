@@ -7,10 +7,10 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use openwired::openwire::fields::Structure;
 use openwired::openwire::{
-    Command, ConnectionId, ConsumerId, Decoder, Delivery, Destination, Encoder, ExceptionResponse,
-    KeepAliveInfo, LocalTransactionId, Message, MessageAck, MessageClass, MessageDispatch,
-    MessageId, ProducerAck, ProducerId, RemoveInfo, SessionId, SessionInfo, Text, Throwable,
-    TransactionId, TransactionInfo, WireError, WireFormat, ack_type,
+    Command, ConnectionId, ConnectionInfo, ConsumerId, Decoder, Delivery, Destination, Encoder,
+    ExceptionResponse, KeepAliveInfo, LocalTransactionId, Message, MessageAck, MessageClass,
+    MessageDispatch, MessageId, ProducerAck, ProducerId, RemoveInfo, SessionId, SessionInfo, Text,
+    Throwable, TransactionId, TransactionInfo, WireError, WireFormat, ack_type,
 };
 
 #[path = "support/vectors.rs"]
@@ -195,7 +195,7 @@ fn message() -> Message {
         destination: Some(Arc::new(Destination::queue("Q"))),
         message_id: Some(MessageId::new(Arc::new(ProducerId::new("ID:p", 1, 1)), 4)),
         content: Some(Bytes::from(vec![b'x'; 5000])),
-        marshalled_properties: Some(Bytes::from_static(&[0, 0, 0, 0])),
+        marshalled_properties: Some(Bytes::from(vec![b'y'; 6000])),
         ..Message::default()
     }
 }
@@ -282,11 +282,9 @@ fn a_frame_that_cannot_be_written_leaves_everything_as_it_was() {
         session_id: Some(Arc::new(SessionId::new("ID:c", value))),
         ..SessionInfo::default()
     };
-    let unsayable = Message {
-        destination: Some(Arc::new(Destination::topic("new"))),
-        correlation_id: Some("x".repeat(70_000).into()),
-        ..message()
-    };
+    let sayable = Message { destination: Some(Arc::new(Destination::topic("new"))), ..message() };
+    let correlation_id = Some("x".repeat(70_000).into());
+    let unsayable = Message { correlation_id, ..sayable.clone() };
     for format in [cached(tight(12)), cached(loose(12))] {
         let (mut encoder, mut decoder) = (Encoder::new(&format), Decoder::new(&format));
         let mut out = BytesMut::new();
@@ -297,10 +295,12 @@ fn a_frame_that_cannot_be_written_leaves_everything_as_it_was() {
         assert_eq!(out, before);
         encoder.encode(&session(2), &mut out).unwrap();
         encoder.encode(&session(1), &mut out).unwrap();
-        for value in [1, 2, 1] {
+        encoder.encode(&sayable, &mut out).unwrap();
+        let sessions = [1, 2, 1].map(|value| session(value).into());
+        for command in sessions.into_iter().chain([Command::from(sayable.clone())]) {
             let size = u32::from_be_bytes(out.split_to(4)[..].try_into().unwrap());
             let payload = out.split_to(size as usize).freeze();
-            assert_eq!(decoder.decode(payload), Ok(Some(session(value).into())));
+            assert_eq!(decoder.decode(payload), Ok(Some(command)));
         }
     }
 }
@@ -381,19 +381,41 @@ fn the_null_command_is_nothing_and_has_nothing_behind_it() {
 }
 
 #[test]
-fn a_slot_of_another_kind_is_refused() {
+fn a_slot_that_was_never_filled_is_absent_and_one_of_another_kind_is_refused() {
     let format = cached(loose(12));
     let mut decoder = Decoder::new(&format);
-    // SessionInfo with slot 0, which holds nothing yet.
-    let unknown = bytes("04 00 00 00 01 00 00 00 00");
-    let nothing = Err(WireError::CacheKind { index: 0, expected: "SessionId" });
-    assert_eq!(decoder.decode(unknown.clone().into()), nothing);
+    // SessionInfo 1 with what slot 0 holds.
+    let session = Bytes::from(bytes("04 00 00 00 01 00 00 00 00"));
+    let absent = SessionInfo { command_id: 1, ..SessionInfo::default() };
+    assert_eq!(decoder.decode(session.clone()), Ok(Some(absent.into())));
     // A ConnectionInfo puts a ConnectionId there.
-    let info = openwired::openwire::ConnectionInfo {
+    let info = ConnectionInfo {
         connection_id: Some(Arc::new(ConnectionId::new("c"))),
-        ..Default::default()
+        ..ConnectionInfo::default()
     };
     assert!(decoder.decode(frame(&format, &info).slice(4..)).is_ok());
     let other = Err(WireError::CacheKind { index: 0, expected: "SessionId" });
-    assert_eq!(decoder.decode(unknown.into()), other);
+    assert_eq!(decoder.decode(session), other);
+}
+
+#[test]
+fn a_frame_that_is_read_again_when_more_of_it_came_finds_the_cache_as_it_was() {
+    let format = WireFormat { size_prefix_disabled: true, ..cached(loose(12)) };
+    let mut decoder = Decoder::new(&format);
+    let connection_id = Some(Arc::new(ConnectionId::new("c")));
+    let info = ConnectionInfo { connection_id: connection_id.clone(), ..Default::default() };
+    assert!(decoder.decode_prefix(&frame(&format, &info)).unwrap().is_some());
+    let payload = Bytes::from(bytes(concat!(
+        "07 00 00 00 02 00 ", // TransactionInfo 2
+        "00 00 00 ",          // the ConnectionId in slot 0
+        "01 00 00 00 ",       // no transaction, which takes slot 0 from now on
+        "05 ",                // RECOVER
+    )));
+    for cut in 0..payload.len() {
+        assert_eq!(decoder.decode_prefix(&payload.slice(..cut)), Ok(None), "cut at byte {cut}");
+    }
+    let recover =
+        TransactionInfo { command_id: 2, connection_id, kind: 5, ..TransactionInfo::default() };
+    let whole = Ok(Some((Some(recover.into()), payload.len())));
+    assert_eq!(decoder.decode_prefix(&payload), whole);
 }
