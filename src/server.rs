@@ -52,7 +52,10 @@ pub struct Server {
     /// As the log calls it: `openwired 0.1.0 (name, ID:…)`.
     title: String,
     began: Instant,
+    /// Asked for from outside.
     stop: CancellationToken,
+    /// Told to connectors and connections, once the broker knows that it ends.
+    closing: CancellationToken,
     tasks: JoinSet<()>,
 }
 
@@ -85,7 +88,8 @@ impl Server {
         let title = title(&broker);
         info!("{title} is starting");
         broker.create_destinations()?;
-        let mut server = Self { broker, title, began, stop, tasks: JoinSet::new() };
+        let (closing, tasks) = (CancellationToken::new(), JoinSet::new());
+        let mut server = Self { broker, title, began, stop, closing, tasks };
         let started = connectors.into_iter().filter(|connector| connector.options.auto_start);
         let listeners = started.map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
         if let Some(first) = listeners.first() {
@@ -94,18 +98,18 @@ impl Server {
         for listener in listeners {
             server.accept(listener).await;
         }
-        server.tasks.spawn(expire(Arc::clone(&server.broker), server.stop.clone()));
+        server.tasks.spawn(expire(Arc::clone(&server.broker), server.closing.clone()));
         info!("{} started", server.title);
         Ok(server)
     }
 
     async fn accept(&mut self, listener: Listener) {
-        let (broker, stop) = (Arc::clone(&self.broker), self.stop.clone());
+        let (broker, closing) = (Arc::clone(&self.broker), self.closing.clone());
         let serve = move |accepted: Accepted| {
-            connection::serve(accepted, Arc::clone(&broker), stop.clone())
+            connection::serve(accepted, Arc::clone(&broker), closing.clone())
         };
         let mut accepting: Pin<Box<dyn Future<Output = ()> + Send>> =
-            Box::pin(listener.run(self.stop.clone(), serve));
+            Box::pin(listener.run(self.closing.clone(), serve));
         // Runs up to its first wait, so that the log says `started` of the connectors first.
         if poll!(&mut accepting).is_pending() {
             self.tasks.spawn(accepting);
@@ -120,7 +124,9 @@ impl Server {
     pub async fn run(mut self) {
         self.stop.cancelled().await;
         info!("{} is shutting down", self.title);
+        // Before any connection ends: what they leave behind was not delivered in vain.
         self.broker.begin_stop();
+        self.closing.cancel();
         while let Some(ended) = self.tasks.join_next().await {
             if let Err(failure) = ended {
                 error!("a task of the broker failed: {failure}");
@@ -168,14 +174,14 @@ fn heap_of_machine() -> u64 {
     most.map_or(HEAP_DEFAULT_BYTES, |bytes| bytes / HEAP_SHARE)
 }
 
-async fn expire(broker: Arc<Broker>, stop: CancellationToken) {
+async fn expire(broker: Arc<Broker>, closing: CancellationToken) {
     let Some(period) = broker.region().policies().expire_period() else { return };
     let mut ticks = tokio::time::interval(period.max(EXPIRE_EVERY_MIN));
     ticks.tick().await;
     let mut last_ms = broker.now_ms();
     loop {
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = closing.cancelled() => return,
             _ = ticks.tick() => {
                 let now_ms = broker.now_ms();
                 broker.expire_messages(last_ms);

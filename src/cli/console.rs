@@ -35,6 +35,9 @@ pub(super) fn run(
     if !detached {
         banner(layout, configuration);
     }
+    if detached {
+        tracing::info!("Loading message broker from: {}", named(configuration));
+    }
     let source = source::resolve(configuration.conf.as_deref(), layout)?;
     let environment = source::environment(layout, configuration.strict);
     let config = match config::load(&source, &environment) {
@@ -56,7 +59,7 @@ pub(super) fn run(
         .context("cannot start the threads of the broker")?;
     let served = runtime.block_on(serve(layout, config, detached));
     if let Err(error) = &served {
-        tracing::error!("{error:#}");
+        tracing::error!("{}", super::in_words(error));
     }
     served.map(|()| ExitCode::SUCCESS)
 }
@@ -98,6 +101,9 @@ fn banner(layout: &Layout, configuration: &Configuration) {
     for (name, path) in [("HOME", home), ("BASE", base), ("CONF", conf), ("DATA", data)] {
         println!("ACTIVEMQ_{name}: {}", path.display());
     }
-    let named = configuration.conf.as_deref().unwrap_or("xbean:activemq.xml");
-    println!("Loading message broker from: {named}");
+    println!("Loading message broker from: {}", named(configuration));
+}
+
+fn named(configuration: &Configuration) -> &str {
+    configuration.conf.as_deref().unwrap_or("xbean:activemq.xml")
 }

@@ -83,7 +83,7 @@ pub(super) fn state(path: &Path) -> Result<State, PidFileError> {
     let failed = |source| PidFileError::Read { path: path.to_owned(), source };
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Absent),
+        Err(error) if is_absent(&error) => return Ok(State::Absent),
         Err(error) => return Err(failed(error)),
     };
     let mut text = String::new();
@@ -99,6 +99,11 @@ pub(super) fn state(path: &Path) -> Result<State, PidFileError> {
     };
     let running = locked || is_java_broker(pid);
     Ok(if running { State::Running(pid) } else { State::Outdated })
+}
+
+/// Neither the file nor the directory that it should be in is there.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Asks the process to stop (SIGTERM) or ends it (SIGKILL). One that is gone already is no error.

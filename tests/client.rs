@@ -1,4 +1,5 @@
-//! The client against a real ActiveMQ Classic: what it sends is understood there, and the other way.
+//! The client against a real ActiveMQ Classic and against openwired: both understand it, and it them; and
+//! what becomes of it when a broker is gone.
 
 #![expect(clippy::unwrap_used, reason = "a failure fails the test")]
 
@@ -11,6 +12,7 @@ use openwired::client::{
 };
 use openwired::openwire::{Destination, DestinationKind};
 use support::activemq::ActiveMq;
+use support::daemon::Daemon;
 
 const SOON: Option<Duration> = Some(Duration::from_secs(20));
 const SHORTLY: Option<Duration> = Some(Duration::from_millis(300));
@@ -45,14 +47,94 @@ async fn drain(connection: &Connection, queue: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn activemq_understands_the_client() {
     let broker = ActiveMq::start("");
-    every_wire_format(&broker.url()).await;
-    every_acknowledgement_mode(&broker.url()).await;
-    transactions(&broker.url()).await;
-    pulls_and_selectors(&broker.url()).await;
-    durable_subscriptions(&broker.url()).await;
-    refusals(&broker.url()).await;
-    temporary_queues(&broker.url()).await;
-    keep_alive(&broker.url()).await;
+    everything(&broker.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openwired_understands_the_client() {
+    let broker = Daemon::start();
+    everything(&broker.url()).await;
+}
+
+async fn everything(url: &str) {
+    every_wire_format(url).await;
+    every_acknowledgement_mode(url).await;
+    transactions(url).await;
+    pulls_and_selectors(url).await;
+    durable_subscriptions(url).await;
+    refusals(url).await;
+    temporary_queues(url).await;
+    keep_alive(url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_outlives_its_broker() {
+    let first = Daemon::start();
+    let port = first.port();
+    let url = format!(
+        "failover:(tcp://127.0.0.1:{port})?initialReconnectDelay=5&useExponentialBackOff=false"
+    );
+    let connection = connect(&url).await;
+    let session = connection.session(AckMode::Client).await.unwrap();
+    let queue = Destination::queue("OUTLIVES");
+    let consumer = session.consumer(&Subscription::to(queue.clone())).await.unwrap();
+    let transacted = connection.session(AckMode::Transacted).await.unwrap();
+    let in_transaction =
+        transacted.producer(Some(queue.clone()), ProducerOptions::default()).await.unwrap();
+    in_transaction.send(message::text("lost with its transaction")).await.unwrap();
+    send(&connection, "OUTLIVES", &["before"]).await;
+    let before = consumer.receive(SOON).await.unwrap().unwrap();
+    assert_eq!(message::text_of(&before).as_deref(), Some("before"));
+    let temporary = connection.create_temporary(DestinationKind::TempQueue).await.unwrap();
+
+    first.kill();
+    let second = Daemon::start_on(port);
+    // The broker in memory forgot everything; the connection did not: consumer, producer, temporary queue.
+    send(&connection, "OUTLIVES", &["after"]).await;
+    let after = consumer.receive(SOON).await.unwrap().unwrap();
+    assert_eq!(message::text_of(&after).as_deref(), Some("after"));
+    // Acknowledges `after` alone: `before` came over another socket.
+    session.acknowledge().await.unwrap();
+    let lost = transacted.commit().await.unwrap_err();
+    assert!(matches!(lost, Error::TransactionRolledBack { in_doubt: false }), "{lost}");
+    in_transaction.send(message::text("again")).await.unwrap();
+    transacted.commit().await.unwrap();
+    let again = consumer.receive(SOON).await.unwrap().unwrap();
+    assert_eq!(message::text_of(&again).as_deref(), Some("again"));
+    let replies = session.consumer(&Subscription::to((*temporary).clone())).await.unwrap();
+    let anonymous = session.producer(None, ProducerOptions::default()).await.unwrap();
+    let mut reply = message::text("reply");
+    reply.destination = Some(temporary);
+    anonymous.send(reply).await.unwrap();
+    assert!(replies.receive(SOON).await.unwrap().is_some());
+    connection.close().await.unwrap();
+    drop(second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_send_fails_after_the_time_that_failover_gives_it() {
+    let broker = Daemon::start();
+    let connection = connect(&format!("failover:({})?timeout=200", broker.url())).await;
+    let session = connection.session(AckMode::Auto).await.unwrap();
+    let queue = Some(Destination::queue("TIMEOUT"));
+    let producer = session.producer(queue, ProducerOptions::default()).await.unwrap();
+    producer.send(message::text("there")).await.unwrap();
+    broker.kill();
+    let failed = producer.send(message::text("gone")).await.unwrap_err();
+    assert!(matches!(failed, Error::SendTimeout { ms: 200 }), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_failover_a_lost_broker_ends_the_connection() {
+    let broker = Daemon::start();
+    let connection = connect(&broker.url()).await;
+    let session = connection.session(AckMode::Auto).await.unwrap();
+    let consumer = session.consumer(&Subscription::to(Destination::queue("END"))).await.unwrap();
+    broker.kill();
+    let ended = consumer.receive(SOON).await.unwrap_err();
+    assert!(matches!(ended, Error::ClosedByBroker { .. } | Error::Lost { .. }), "{ended}");
+    let after = connection.session(AckMode::Auto).await.unwrap_err();
+    assert!(matches!(after, Error::ClosedByBroker { .. } | Error::Lost { .. }), "{after}");
 }
 
 async fn every_wire_format(url: &str) {
