@@ -357,6 +357,13 @@ fn transport_options_are_typed() {
 }
 
 #[test]
+fn connectors_may_be_listed_as_uris() {
+    let uris = "<broker><transportConnectorURIs><value>tcp://127.0.0.1:0</value>
+                <value>nio://127.0.0.1:0</value></transportConnectorURIs></broker>";
+    assert_eq!(broker(uris).connectors.len(), 2);
+}
+
+#[test]
 fn a_broker_uri_is_a_whole_configuration() {
     let text = "broker:(tcp://127.0.0.1:0?maximumConnections=5,network:static:(tcp://b:2))\
                 ?persistent=false&useJmx=false&brokerName=uri";

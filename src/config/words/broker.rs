@@ -16,9 +16,10 @@ use super::store::{
 };
 use super::usage;
 use crate::broker::options::IoExceptionHandler;
-use crate::config::Config;
 use crate::config::value;
 use crate::config::vocabulary::{Attribute, Child, Words, child, known, opaque, rule, set};
+use crate::config::{Config, connector};
+use crate::transport::options::ConnectorOptions;
 use crate::web::options::ManagementOptions;
 
 pub(in crate::config) static BROKER: Words<Config> =
@@ -134,6 +135,14 @@ const CHILDREN: &[Child<Config>] = &[
         reading.fill(&usage::HOLDER, from, &mut Default::default());
     }),
     child!("transportConnectors", TRANSPORT_CONNECTORS => connectors, SERVED),
+    rule!("transportConnectorURIs", SERVED, |to, from, reading| {
+        for value in &from.children {
+            if let Some(text) = reading.resolve(&value.text, &value.at) {
+                let options = ConnectorOptions::default();
+                to.connectors.extend(connector::read(None, &text, options, &value.at, reading));
+            }
+        }
+    }),
     child!("networkConnectors", NETWORK_CONNECTORS => network, NETWORK),
     child!("persistenceAdapter", PERSISTENCE_ADAPTER, SERVED),
     child!("persistenceFactory", PERSISTENCE_FACTORY, SERVED),

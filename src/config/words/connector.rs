@@ -1,7 +1,7 @@
 //! `<transportConnectors>` and the options of their URIs.
 
 use super::standing::{
-    BUFFERS, CLUSTER, DISCOVERY, JMX, JVM, LINK_STEALING, SERVED, SOCKET, TLS_OPTION,
+    BUFFERS, CLUSTER, DISCOVERY, JMX, JVM, LINK_STEALING, SECURITY, SERVED, SOCKET, TLS_OPTION,
 };
 use crate::config::connector;
 use crate::config::element::Element;
@@ -64,6 +64,8 @@ pub(super) static TRANSPORT_CONNECTOR: Words<Draft> = Words {
     ],
     children: &[
         child!("publishedAddressPolicy", PUBLISHED_HOLDER => options.published_address, CLUSTER),
+        opaque!("messageAuthorizationPolicy", SECURITY),
+        opaque!("discoveryAgent", DISCOVERY),
         opaque!("taskRunnerFactory", JVM),
         opaque!("brokerInfo", JVM),
     ],

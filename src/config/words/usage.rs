@@ -48,6 +48,7 @@ pub(super) static MEMORY_USAGE: Words<MemoryUsage> = Words {
             Ok(())
         }),
         set!("usagePortion", value::decimal => portion, FLOW_CONTROL),
+        set!("portion", value::decimal => portion, FLOW_CONTROL),
         set!("percentUsageMinDelta", value::percent => percent_usage_min_delta, JVM),
         known!("pollingTime", value::count, JVM),
         known!("name", value::text, JVM),
