@@ -22,6 +22,8 @@ pub struct Inactivity {
     write_check: Instant,
     received_at: Instant,
     sent: bool,
+    /// A keep-alive is on its way, which does not count as something sent.
+    keeping_alive: bool,
 }
 
 /// What a look says.
@@ -39,7 +41,14 @@ impl Inactivity {
     pub fn start(now: Instant, limit: Duration, initial_delay: Duration) -> Option<Self> {
         let first = now.checked_add(initial_delay)?;
         let read_by = first.checked_add(limit)?;
-        let watched = Self { limit, read_by, write_check: first, received_at: now, sent: false };
+        let watched = Self {
+            limit,
+            read_by,
+            write_check: first,
+            received_at: now,
+            sent: false,
+            keeping_alive: false,
+        };
         (!limit.is_zero()).then_some(watched)
     }
 
@@ -50,7 +59,7 @@ impl Inactivity {
 
     /// Some bytes went out.
     pub fn sent(&mut self) {
-        self.sent = true;
+        self.sent |= !std::mem::take(&mut self.keeping_alive);
     }
 
     /// When to look again.
@@ -73,7 +82,8 @@ impl Inactivity {
             return Look::Quiet;
         }
         self.write_check = now + (self.limit / 3).max(WRITE_CHECK_MIN);
-        if std::mem::take(&mut self.sent) { Look::Quiet } else { Look::KeepAlive }
+        self.keeping_alive = !std::mem::take(&mut self.sent);
+        if self.keeping_alive { Look::KeepAlive } else { Look::Quiet }
     }
 }
 
@@ -134,6 +144,10 @@ mod tests {
         watched.sent();
         assert_eq!(watched.look(start + SECOND * 10, true), Look::Quiet);
         assert_eq!(watched.look(start + SECOND * 20, true), Look::KeepAlive);
+        watched.sent();
+        assert_eq!(watched.look(start + SECOND * 29, true), Look::Quiet, "not yet time");
+        watched.received(start + SECOND * 29);
+        assert_eq!(watched.look(start + SECOND * 30, true), Look::KeepAlive);
     }
 
     #[test]

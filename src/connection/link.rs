@@ -34,6 +34,8 @@ const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 const FLUSH_GRACE: Duration = Duration::from_secs(2);
 /// How long a peer gets to close its side, so that nothing it still sends destroys what it was sent.
 const LINGER: Duration = Duration::from_millis(250);
+/// A peer that had this much to say at once lets other connections of this thread go first.
+const FAIR_BYTES: usize = 32 << 10;
 /// As good as never.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -193,7 +195,10 @@ where
         self.set_timer();
         match self.wait().await? {
             Event::Read(0) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-            Event::Read(_) => {
+            Event::Read(bytes) => {
+                if bytes >= FAIR_BYTES {
+                    tokio::task::yield_now().await;
+                }
                 self.received_at = Instant::now();
                 if let Some(inactivity) = &mut self.inactivity {
                     inactivity.received(self.received_at);

@@ -91,6 +91,7 @@ impl Listener {
         let Self { tcp, connector, admission } = self;
         info!("Connector {} started", connector.name());
         let mut connections = JoinSet::new();
+        let mut refused = Refusals::default();
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -102,11 +103,12 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    refused = Refusals::default();
                     if let Some(accepted) = admit(stream, peer, &connector, &admission) {
                         connections.spawn(serve(accepted));
                     }
                 }
-                Err(error) => refused_by_system(&error).await,
+                Err(error) => refused.wait(&error).await,
             }
         }
         drop(tcp);
@@ -146,16 +148,31 @@ fn admit(
     Some(Accepted { stream, peer, connector: Arc::clone(connector), slot })
 }
 
-/// A connection that was reset before it was accepted concerns only its peer. Anything else is a lack
-/// of something, which passes; accepting at once again would spin.
-async fn refused_by_system(error: &io::Error) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
-        debug!("Could not accept connection : {error}");
-        return;
+/// Connections in a row that the system did not hand over.
+#[derive(Debug, Default)]
+struct Refusals {
+    told: bool,
+}
+
+impl Refusals {
+    /// A connection that was reset before it was accepted concerns only its peer. Anything else is a
+    /// lack of something, which passes; accepting at once again would spin, and each try need not be
+    /// told.
+    async fn wait(&mut self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+            debug!("Could not accept connection : {error}");
+            return;
+        }
+        if !std::mem::replace(&mut self.told, true) {
+            warn!(
+                "Could not accept connection : {error}. Trying again every {} ms; if files are \
+                 short, raise the limit (`ulimit -n`)",
+                ACCEPT_PAUSE.as_millis()
+            );
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
     }
-    warn!("Could not accept connection : {error}");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {

@@ -17,13 +17,13 @@ use openwired::broker::options::BrokerOptions;
 use openwired::connection;
 use openwired::openwire::{
     Command, ConnectionId, ConnectionInfo, ConsumerId, ConsumerInfo, Decoder, Destination, Encoder,
-    Message, MessageClass, MessageId, Offer, ProducerId, ProducerInfo, SessionId, SessionInfo,
-    WireFormat, negotiate,
+    KeepAliveInfo, Message, MessageClass, MessageId, Offer, ProducerId, ProducerInfo, SessionId,
+    SessionInfo, WireFormat, negotiate,
 };
 use openwired::transport::options::{
     ConnectorOptions, Security, TransportConnector, TransportOptions, WireFormatOptions,
 };
-use openwired::transport::{FrameReader, Listener};
+use openwired::transport::{Accepted, Connector, FrameReader, Listener, Slot};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -31,7 +31,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Longest time a test waits for what must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A broker with one connector.
 pub(crate) struct Served {
@@ -122,7 +122,12 @@ impl Peer {
     }
 
     pub(crate) async fn offering(served: &Served, offer: &Offer) -> Self {
-        let stream = TcpStream::connect(served.address).await.unwrap();
+        Self::at(served.address, offer).await
+    }
+
+    /// Connects to any broker.
+    pub(crate) async fn at(address: SocketAddr, offer: &Offer) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self::over(stream, offer).await
     }
@@ -136,9 +141,23 @@ impl Peer {
 }
 
 impl Peer<DuplexStream> {
-    pub(crate) async fn over_pipe(stream: DuplexStream) -> Self {
-        Self::over(stream, &offer()).await
+    /// A connection inside the process, whose buffers hold `bytes` in each direction.
+    pub(crate) async fn inside(broker: &Arc<Broker>, bytes: usize, offer: &Offer) -> Self {
+        let (stream, theirs) = tokio::io::duplex(bytes);
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let connector = Arc::new(Connector::new(connector(), address));
+        let accepted =
+            Accepted { stream: theirs, peer: address, connector, slot: Slot::uncounted() };
+        let stop = CancellationToken::new();
+        tokio::spawn(connection::serve(accepted, Arc::clone(broker), stop));
+        Self::over(stream, offer).await
     }
+}
+
+/// A broker without connectors.
+pub(crate) fn broker() -> Arc<Broker> {
+    let options = BrokerOptions { broker_name: "b".to_owned(), ..BrokerOptions::default() };
+    Broker::new(options, 64 << 20, "host", Arc::new(SystemClock))
 }
 
 impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Peer<S> {
@@ -245,6 +264,21 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Peer<S> {
             last.push(command);
         }
         last
+    }
+
+    /// Whether the broker still takes what is sent.
+    pub(crate) async fn is_open(&mut self) -> bool {
+        let mut bytes = BytesMut::new();
+        self.encoder.encode(&KeepAliveInfo::default(), &mut bytes).unwrap();
+        self.stream.write_all(&bytes).await.is_ok()
+    }
+
+    /// Logs in; the text of the refusal, if it is refused.
+    pub(crate) async fn refused_or_in(&mut self, id: &str) -> Option<String> {
+        if let Command::ExceptionResponse(refused) = self.ask(connection_info(id)).await {
+            return refused.exception.clone().map(|exception| exception.to_string());
+        }
+        None
     }
 
     async fn hear(&mut self) -> Option<Command> {

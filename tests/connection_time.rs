@@ -1,0 +1,105 @@
+//! What a connection does when nothing happens, in time that the tests turn.
+
+use std::time::Duration;
+
+use openwired::openwire::*;
+use tokio::time::{Instant, sleep};
+
+#[path = "support/peer.rs"]
+mod peer;
+
+use peer::*;
+
+const ID: &str = "ID:peer-1-1:1";
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_for_half_a_minute_is_dropped() {
+    let broker = broker();
+    let topic = Destination::topic("T");
+    let mut deaf = Peer::inside(&broker, 1024, &offer()).await;
+    deaf.log_in(ID).await;
+    deaf.ask(consumer_info(ID, -1, 1, &topic)).await;
+    let mut peer = Peer::inside(&broker, 1024, &offer()).await;
+    peer.log_in("ID:other").await;
+    peer.ask(producer_info("ID:other", -1, 1)).await;
+    let began = Instant::now();
+    for sequence in 1..=100 {
+        peer.ask(message("ID:other", -1, 1, sequence, &topic)).await;
+    }
+    sleep(29 * SECOND).await;
+    assert!(deaf.is_open().await, "{:?}", began.elapsed());
+    sleep(2 * SECOND).await;
+    assert!(!deaf.is_open().await);
+    let again = Peer::inside(&broker, 1024, &offer()).await.refused_or_in(ID).await;
+    assert_eq!(again, None, "what it had is gone, so its client id is free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_asked_every_ten_seconds_and_dropped_after_thirty() {
+    let broker = broker();
+    let began = Instant::now();
+    let mut peer = Peer::inside(&broker, 4096, &Offer::default()).await;
+    peer.log_in(ID).await;
+    // What it was told at the start counts for the first ten.
+    for second in [20, 30] {
+        assert_eq!(peer.expect().await, KeepAliveInfo::default().into());
+        assert_eq!(began.elapsed().as_secs(), second);
+    }
+    peer.closed().await;
+    assert_eq!(began.elapsed().as_secs(), 40, "thirty after the initial delay");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_wait_long_before_it_logs_in() {
+    let broker = broker();
+    let mut peer = Peer::inside(&broker, 4096, &Offer::default()).await;
+    for _ in 0..60 {
+        sleep(10 * SECOND).await;
+        peer.send(KeepAliveInfo::default()).await;
+    }
+    peer.log_in(ID).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_watches_nothing_is_not_watched() {
+    let broker = broker();
+    let mut peer = Peer::inside(&broker, 4096, &offer()).await;
+    peer.log_in(ID).await;
+    sleep(3600 * SECOND).await;
+    assert!(matches!(peer.ask(FlushCommand::default()).await, Command::Response(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_is_answered_with_nothing_when_its_time_is_over_and_not_before() {
+    let broker = broker();
+    let mut peer = Peer::inside(&broker, 4096, &offer()).await;
+    peer.log_in(ID).await;
+    let consumer =
+        ConsumerInfo { prefetch_size: 0, ..consumer_info(ID, -1, 1, &Destination::queue("Q")) };
+    peer.ask(consumer.clone()).await;
+    let pull = MessagePull {
+        consumer_id: consumer.consumer_id,
+        destination: consumer.destination,
+        timeout: 700,
+        ..MessagePull::default()
+    };
+    let asked = Instant::now();
+    peer.send(pull).await;
+    let Command::MessageDispatch(nothing) = peer.expect().await else { panic!() };
+    assert_eq!((&nothing.message, asked.elapsed().as_millis()), (&None, 700));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_may_not_stay_has_two_seconds() {
+    let broker = broker();
+    let mut peer = Peer::inside(&broker, 4096, &offer()).await;
+    let nameless = ConnectionInfo { client_id: None, ..connection_info(ID) };
+    let refused = Instant::now();
+    let (class, text) = peer.refused(nameless).await;
+    assert_eq!(class, "javax.jms.InvalidClientIDException");
+    assert_eq!(text, "No clientID specified for connection request");
+    assert!(matches!(peer.ask(FlushCommand::default()).await, Command::Response(_)));
+    peer.closed().await;
+    assert_eq!(refused.elapsed().as_secs(), 2);
+}
