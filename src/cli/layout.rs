@@ -115,10 +115,18 @@ impl Layout {
         };
         let home = directory("activemq.home", &["ACTIVEMQ_HOME"], home_of(around));
         let base = directory("activemq.base", &["ACTIVEMQ_BASE"], home.clone());
+        let says = |name: &str, variable| {
+            definitions.iter().any(|(defined, _)| defined == name)
+                || (around.variable)(variable).is_some()
+        };
+        let installed =
+            says("activemq.home", "ACTIVEMQ_HOME") || says("activemq.base", "ACTIVEMQ_BASE");
+        // What a file names stands beside it, unless an installation is named.
+        let beside = around.file.as_deref().filter(|_| !installed).and_then(Path::parent);
         let conf = directory(
             "activemq.conf",
             &["ACTIVEMQ_CONF", "ACTIVEMQ_CONFIG_DIR"],
-            base.join("conf"),
+            beside.map_or_else(|| base.join("conf"), Path::to_owned),
         );
         let data =
             directory("activemq.data", &["ACTIVEMQ_DATA", "ACTIVEMQ_DATA_DIR"], base.join("data"));
@@ -172,7 +180,7 @@ mod tests {
             variable: &variable,
             file: None,
             exe: Some("/opt/mq/sbin/openwired".into()),
-            current_dir: "/work".into(),
+            current_dir: "/srv".into(),
         };
         let defined: Vec<_> = defined.iter().map(ToString::to_string).collect();
         Layout::resolve(&around, &defined)
@@ -181,8 +189,8 @@ mod tests {
     #[test]
     fn without_anything_said_all_lies_below_the_current_directory() {
         let layout = resolve(&[], &[]).unwrap();
-        assert_eq!(layout.conf, Path::new("/work/conf"));
-        assert_eq!(layout.pid_file, Path::new("/work/data/activemq.pid"));
+        assert_eq!(layout.conf, Path::new("/srv/conf"));
+        assert_eq!(layout.pid_file, Path::new("/srv/data/activemq.pid"));
         assert_eq!(layout.kill_after, Duration::from_secs(30));
     }
 
@@ -190,7 +198,7 @@ mod tests {
     fn each_directory_defaults_below_the_one_above_it() {
         let layout = resolve(&[("ACTIVEMQ_HOME", "/h"), ("ACTIVEMQ_DATA", "d")], &[]).unwrap();
         assert_eq!((layout.base, layout.conf), ("/h".into(), "/h/conf".into()));
-        assert_eq!(layout.pid_file, Path::new("/work/d/activemq.pid"));
+        assert_eq!(layout.pid_file, Path::new("/srv/d/activemq.pid"));
     }
 
     #[test]
@@ -216,14 +224,14 @@ mod tests {
                 variable: &variable,
                 file: Some(file.into()),
                 exe: None,
-                current_dir: "/work".into(),
+                current_dir: "/srv".into(),
             };
             let Layout { conf, data, .. } = Layout::resolve(&around, &[]).unwrap();
             format!("{} {}", conf.display(), data.display())
         };
         assert_eq!(layout("/opt/mq1/conf/activemq.xml", None), "/opt/mq1/conf /opt/mq1/data");
-        assert_eq!(layout("conf/activemq.xml", None), "/work/conf /work/data");
-        assert_eq!(layout("/etc/mq.xml", None), "/etc /work/data");
+        assert_eq!(layout("conf/activemq.xml", None), "/srv/conf /srv/data");
+        assert_eq!(layout("/etc/mq.xml", None), "/etc /srv/data");
         assert_eq!(layout("/etc/mq.xml", Some("/h")), "/h/conf /h/data");
     }
 
