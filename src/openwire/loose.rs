@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::cache::{CachedValue, Known};
-use super::codec::{Sink, Source};
 use super::fields::{Cacheable, FieldReader, FieldWriter, Structure, WireError};
+use super::frame::{Sink, Source};
 use super::{Text, map};
 
 /// Writes behind what is in the buffer already.

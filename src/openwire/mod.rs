@@ -19,6 +19,7 @@ pub mod commands;
 pub mod delivery;
 pub mod destination;
 pub mod fields;
+mod frame;
 pub mod ids;
 mod input;
 mod loose;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::cache::{CachedValue, Known};
-use super::codec::{Sink, Source};
 use super::fields::{Cacheable, FieldReader, FieldWriter, Structure, WireError, is_marshal_aware};
+use super::frame::{Sink, Source};
 use super::{Text, map};
 
 /// A Java receiver reads the length of a string as a signed short, and its sender stops one short
