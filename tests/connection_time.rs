@@ -103,3 +103,16 @@ async fn a_peer_that_may_not_stay_has_two_seconds() {
     peer.closed().await;
     assert_eq!(refused.elapsed().as_secs(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_asks_and_never_reads_is_heard_only_so_far() {
+    let broker = broker();
+    let mut deaf = Peer::inside(&broker, 1024, &offer()).await;
+    deaf.log_in(ID).await;
+    let asked = FlushCommand { command_id: 7, response_required: true };
+    let mut said = 0_usize;
+    while said < 1_000_000 && deaf.takes(asked.clone()).await {
+        said += 1;
+    }
+    assert!(said < 50_000, "{said} answers wait");
+}

@@ -268,8 +268,13 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Peer<S> {
 
     /// Whether the broker still takes what is sent.
     pub(crate) async fn is_open(&mut self) -> bool {
+        self.takes(KeepAliveInfo::default()).await
+    }
+
+    /// Sends a command, unless the broker closes while it does.
+    pub(crate) async fn takes(&mut self, command: impl Into<Command>) -> bool {
         let mut bytes = BytesMut::new();
-        self.encoder.encode(&KeepAliveInfo::default(), &mut bytes).unwrap();
+        self.encoder.encode(&command.into(), &mut bytes).unwrap();
         self.stream.write_all(&bytes).await.is_ok()
     }
 
