@@ -56,9 +56,18 @@ final class Failover extends JmsTest {
         Session other = auto(connect());
         for (int i = 0; i < 5; i++) {
             send(other, queue(), "" + i);
-            equal("" + i, takeText(consumer));
+            takeAfterCut(consumer, "" + i);
             cut();
         }
+    }
+
+    /** Takes this text; one from before the break may come again, for its acknowledgement may be lost. */
+    private static void takeAfterCut(MessageConsumer consumer, String text) throws JMSException {
+        Message message = take(consumer);
+        while (message.getJMSRedelivered() && !((TextMessage) message).getText().equals(text)) {
+            message = take(consumer);
+        }
+        equal(text, ((TextMessage) message).getText());
     }
 
     @Test
@@ -176,7 +185,7 @@ final class Failover extends JmsTest {
             requests.send(request);
             Message got = take(server);
             serving.createProducer(null).send(got.getJMSReplyTo(), serving.createTextMessage("re " + i));
-            equal("re " + i, takeText(consumer));
+            takeAfterCut(consumer, "re " + i);
             cut();
         }
     }

@@ -41,7 +41,7 @@ public final class Run {
                 for (Class<? extends JmsTest> type : CLASSES) {
                     for (Method method : testsOf(type)) {
                         if (nameOf(method).contains(only)) {
-                            run(type, method);
+                            run(type, method, round);
                         }
                     }
                 }
@@ -69,10 +69,11 @@ public final class Run {
         return method.getDeclaringClass().getSimpleName() + "." + method.getName();
     }
 
-    private static void run(Class<? extends JmsTest> type, Method method) throws Exception {
+    private static void run(Class<? extends JmsTest> type, Method method, int round) throws Exception {
         long start = System.nanoTime();
         JmsTest test = type.getDeclaredConstructor().newInstance();
-        test.begin(nameOf(method));
+        // Another round meets the broker of the first, so it needs names of its own.
+        test.begin(nameOf(method) + (round == 0 ? "" : "." + round));
         Throwable thrown = inTime(test, method);
         test.end();
         long millis = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start);
