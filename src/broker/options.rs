@@ -86,7 +86,7 @@ options! {
 
         use_virtual_topics: bool = true,
         use_mirrored_queues: bool = false,
-        use_temp_mirrored_queues: bool = false,
+        use_temp_mirrored_queues: bool = true,
         use_virtual_dest_subs: bool = false,
         use_virtual_dest_subs_on_creation: bool = false,
 

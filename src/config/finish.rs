@@ -72,7 +72,7 @@ fn warnings(config: &Config, reading: &mut Reading) {
         let text = "no client can connect".to_owned();
         reading.notice(Weight::Warning, "no connector is served".to_owned(), text, &at);
     }
-    if !config.security.authentication.is_empty() {
+    if !config.security.authentication.is_empty() || !reading.faults.is_empty() {
         return;
     }
     for (connector, at) in config.connectors.iter().zip(reading.connectors.clone()) {

@@ -96,8 +96,8 @@ options! {
         stores: Vec<FilteredJournal> = Vec::new(),
         journal_max_file_length: u64 = 32 << 20,
         journal_write_batch_size: u64 = 4 << 20,
-        journal_cleanup_interval: Option<Duration> = None,
-        check_for_corruption: bool = false,
+        journal_cleanup_interval: Option<Duration> = Some(Duration::from_millis(30_000)),
+        check_for_corruption: bool = true,
         lock: LockOptions = LockOptions::default(),
     }
 

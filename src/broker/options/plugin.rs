@@ -111,7 +111,7 @@ options! {
     pub struct VirtualSelectorCache {
         persist_file: Option<PathBuf> = None,
         /// `None` writes only when stopping.
-        persist_interval: Option<Duration> = None,
+        persist_interval: Option<Duration> = Some(Duration::from_millis(600_000)),
         single_selector_per_destination: bool = false,
         ignore_wildcard_selectors: bool = false,
     }

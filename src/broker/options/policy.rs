@@ -161,7 +161,7 @@ options! {
         /// Drop what was dead-lettered before.
         enable_audit: bool = true,
         max_producers_to_audit: u32 = 64,
-        max_audit_depth: u32 = 10_000,
+        max_audit_depth: u32 = 2048,
         /// Time to live of a dead letter; `None` keeps it.
         expiration: Option<Duration> = None,
     }

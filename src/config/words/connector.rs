@@ -181,7 +181,7 @@ pub(in crate::config) static WIRE_FORMAT: Words<WireFormatOptions> = Words {
         set!("sizePrefixDisabled", value::boolean => size_prefix_disabled, SERVED),
         set!("stackTraceEnabled", value::boolean => stack_trace_enabled, SERVED),
         set!("tcpNoDelayEnabled", value::boolean => tcp_no_delay_enabled, SERVED),
-        set!("includePlatformDetails", value::boolean => include_provider_details, SERVED),
+        known!("includePlatformDetails", value::boolean, JVM),
         set!("host", value::text => host, SERVED),
         known!("providerName", value::text, JVM),
         known!("providerVersion", value::text, JVM),

@@ -34,11 +34,9 @@ pub(super) static VIRTUAL_DESTINATIONS: Words<Vec<Interceptor>> = Words {
     attributes: &[],
     children: &[
         rule!("virtualTopic", SERVED, |to, from, reading| {
-            let mut topic = VirtualTopic { name: String::new(), ..VirtualTopic::default() };
+            // Without a name it is for all topics; `VirtualTopic.>` is the one that nobody configures.
+            let mut topic = VirtualTopic { name: ">".to_owned(), ..VirtualTopic::default() };
             reading.fill(&VIRTUAL_TOPIC, from, &mut topic);
-            if topic.name.is_empty() {
-                lacks(from, "a `name`", reading);
-            }
             to.push(Interceptor::VirtualTopic(topic));
         }),
         rule!("compositeQueue", SERVED, |to, from, reading| {
