@@ -48,7 +48,8 @@ impl Core {
         let options = BrokerOptions::default();
         let broker = Broker::new(options, MEMORY_BYTES, "bench", Arc::new(SystemClock));
         let producer = connect(&broker, "producer").client;
-        let producer_id = Arc::new(ProducerId::new("ID:producer-host-41234-1795379901917-1:1", 1, 1));
+        let producer_id =
+            Arc::new(ProducerId::new("ID:producer-host-41234-1795379901917-1:1", 1, 1));
         let (destination, body) = (Arc::new(destination), Bytes::from(vec![0x5A; BODY_BYTES]));
         let (consumers, batch) = (Vec::new(), Vec::new());
         Self { broker, producer, producer_id, destination, body, sent: 0, consumers, batch }

@@ -64,8 +64,8 @@ pub enum Event {
     Consumed(Vec<InFlight>),
     /// Rolled back after its consumer had gone.
     Returned(Vec<InFlight>),
-    /// A consumer has room again, or a pull came.
-    Wake,
+    /// A consumer has room again that was noted to have none.
+    Wake(Arc<ConsumerId>),
     /// Look for what expired.
     Expire,
 }
@@ -198,6 +198,19 @@ struct Consumer {
     subscription: Arc<Subscription>,
     /// Nothing pending before this is for the consumer.
     cursor: Key,
+    /// The subscription knows that something waits here for room; an [`Event::Wake`] will come.
+    noted: bool,
+}
+
+impl Consumer {
+    fn has_room(&mut self, cell: &Arc<QueueCell>) -> bool {
+        if self.noted {
+            return self.subscription.has_room();
+        }
+        let room = self.subscription.has_room_or_notes(cell);
+        self.noted = !room;
+        room
+    }
 }
 
 #[derive(Debug)]
@@ -251,7 +264,7 @@ impl Queue {
                     self.put_back(&message, true);
                 }
             }
-            Event::Wake => {}
+            Event::Wake(id) => self.forget_note(&id),
             Event::Expire => self.expire(now_ms, effects),
         }
         self.dispatch(cell, now_ms, effects);
@@ -297,7 +310,14 @@ impl Queue {
                 self.exclusive = Some(Arc::clone(&subscription.id));
             }
         }
-        self.insert_in_order(Consumer { subscription, cursor: Key::FIRST });
+        self.insert_in_order(Consumer { subscription, cursor: Key::FIRST, noted: false });
+    }
+
+    fn forget_note(&mut self, id: &Arc<ConsumerId>) {
+        let consumer = self.consumers.iter_mut().find(|it| it.subscription.id == *id);
+        if let Some(consumer) = consumer {
+            consumer.noted = false;
+        }
     }
 
     fn exclusive_priority(&self) -> Option<i8> {
@@ -412,20 +432,25 @@ impl Queue {
 
     /// Gives out messages until nothing waits that somebody may have and has room for.
     fn dispatch(&mut self, cell: &Arc<QueueCell>, now_ms: i64, effects: &mut Effects) {
-        while let Some((at, key)) = self.next_delivery(now_ms, effects) {
+        while let Some((at, key)) = self.next_delivery(cell, now_ms, effects) {
             self.deliver(at, key, cell, now_ms);
         }
     }
 
     /// The oldest message that some consumer may have now, and the first consumer that may.
-    fn next_delivery(&mut self, now_ms: i64, effects: &mut Effects) -> Option<(usize, Key)> {
+    fn next_delivery(
+        &mut self,
+        cell: &Arc<QueueCell>,
+        now_ms: i64,
+        effects: &mut Effects,
+    ) -> Option<(usize, Key)> {
         let mut best: Option<(usize, Key)> = None;
         for at in 0..self.consumers.len() {
             let head = *self.pending.keys().next()?;
-            let Some(consumer) = self.consumers.get(at) else { break };
+            let Some(consumer) = self.consumers.get_mut(at) else { break };
             let excluded =
                 self.exclusive.as_ref().is_some_and(|only| consumer.subscription.id != *only);
-            if excluded || !consumer.subscription.has_room() {
+            if excluded || !consumer.has_room(cell) {
                 continue;
             }
             let Some(key) = self.next_for(at, now_ms, effects) else { continue };

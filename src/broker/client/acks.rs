@@ -105,18 +105,12 @@ impl Broker {
     pub(super) fn consumed(&self, consumer: &Arc<Subscription>, messages: Vec<InFlight>) {
         match &consumer.role {
             Role::Durable(durable) => self.consumed_durable(durable, &messages),
-            Role::Queue(queues) => {
+            Role::Queue(_) => {
                 for (queue, messages) in by_queue(messages) {
                     self.apply(&queue, Event::Consumed(messages));
                 }
                 // The room may be for the messages of another of its queues.
-                let others = {
-                    let queues = queues.lock();
-                    (queues.len() > 1).then(|| queues.clone())
-                };
-                for queue in others.into_iter().flatten() {
-                    self.apply(&queue, Event::Wake);
-                }
+                consumer.wake_queues(self);
             }
             Role::Browser(_) | Role::Topic(_) => {}
         }

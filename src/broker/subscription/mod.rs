@@ -12,6 +12,7 @@ pub mod durable;
 pub mod topic;
 pub mod window;
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -95,6 +96,8 @@ pub struct Subscription {
 struct WindowState {
     window: Window,
     closed: bool,
+    /// Queues that had a message for this consumer and found no room, in the order in which they came.
+    blocked: VecDeque<Arc<QueueCell>>,
     /// Counts pulls, so that the time-out of an old one does not end a new one.
     pulls: u64,
 }
@@ -113,6 +116,7 @@ impl Subscription {
             window: Mutex::new(WindowState {
                 window: Window::new(info.prefetch_size, extends),
                 closed: false,
+                blocked: VecDeque::new(),
                 pulls: 0,
             }),
             info,
@@ -127,6 +131,41 @@ impl Subscription {
     /// Whether a message may be delivered now: the window has room and the peer reads.
     pub fn has_room(self: &Arc<Self>) -> bool {
         self.window_has_room() && self.outbox_has_room()
+    }
+
+    /// The same for a queue. Where there is none the queue is noted, to get [`Event::Wake`] once
+    /// there is room, so that a consumer of many queues need not ask them all.
+    pub fn has_room_or_notes(self: &Arc<Self>, queue: &Arc<QueueCell>) -> bool {
+        loop {
+            {
+                let mut state = self.window.lock();
+                if state.closed {
+                    return false;
+                }
+                if state.window.room() == 0 {
+                    state.blocked.push_back(Arc::clone(queue));
+                    return false;
+                }
+            }
+            if self.outbox_has_room() {
+                return true;
+            }
+            self.window.lock().blocked.push_back(Arc::clone(queue));
+            if self.waiting.load(Ordering::Acquire) {
+                return false;
+            }
+            // The peer has read meanwhile, and who told so may have come before the note.
+            self.window.lock().blocked.retain(|other| !Arc::ptr_eq(other, queue));
+        }
+    }
+
+    /// The next queue to wake: noted, while there is room.
+    fn next_blocked(&self) -> Option<Arc<QueueCell>> {
+        if self.waiting.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut state = self.window.lock();
+        if state.closed || state.window.room() == 0 { None } else { state.blocked.pop_front() }
     }
 
     fn window_has_room(&self) -> bool {
@@ -224,7 +263,11 @@ impl Subscription {
     }
 
     pub fn forget_queue(&self, queue: &Arc<QueueCell>) {
-        self.window.lock().window.forget_queue(queue);
+        {
+            let mut state = self.window.lock();
+            state.window.forget_queue(queue);
+            state.blocked.retain(|other| !Arc::ptr_eq(other, queue));
+        }
         if let Role::Queue(queues) = &self.role {
             queues.lock().retain(|other| !Arc::ptr_eq(other, queue));
         }
@@ -287,15 +330,17 @@ impl Subscription {
         }
     }
 
+    /// Has queues dispatch for which there was no room before.
+    pub fn wake_queues(&self, broker: &Broker) {
+        while let Some(queue) = self.next_blocked() {
+            broker.apply(&queue, Event::Wake(Arc::clone(&self.id)));
+        }
+    }
+
     /// Dispatches whatever this consumer has room for now.
     pub fn wake(self: &Arc<Self>, broker: &Arc<Broker>) {
         match &self.role {
-            Role::Queue(queues) => {
-                let queues = queues.lock().clone();
-                for queue in queues {
-                    broker.apply(&queue, Event::Wake);
-                }
-            }
+            Role::Queue(_) => self.wake_queues(broker),
             Role::Browser(browse) => self.browse(&mut browse.lock(), broker.now_ms()),
             Role::Topic(_) => broker.expired(self.drain_topic(broker)),
             Role::Durable(durable) => broker.expired(durable.dispatch(broker)),

@@ -448,6 +448,39 @@ fn a_wildcard_consumer_hears_queues_that_come_later() {
 }
 
 #[test]
+fn room_goes_to_the_queue_of_a_wildcard_consumer_that_waits_longest() {
+    let mut bench = Bench::new();
+    bench.consume("a", "A.*", |info| info.prefetch_size = 2);
+    for name in ["A.1", "A.2", "A.3", "A.4", "A.3", "A.5"] {
+        bench.send(name);
+    }
+    bench.consume("b", "A.5", |_| ());
+    assert_eq!((bench.got("a"), bench.got("b")), ("0 1".into(), "5".into()));
+    for next in ["2", "3", "4", ""] {
+        bench.ack("a", ack_type::STANDARD, 1);
+        assert_eq!(bench.got("a"), next);
+    }
+}
+
+#[test]
+fn a_pull_over_many_queues_gets_what_one_of_them_has() {
+    let mut bench = Bench::new();
+    bench.consume("a", "A.*", |info| info.prefetch_size = 0);
+    for name in ["A.1", "A.2", "A.1"] {
+        bench.send(name);
+    }
+    for got in ["0", "1", "2"] {
+        let pull = MessagePull {
+            consumer_id: Some(Bench::consumer_id("a")),
+            timeout: -1,
+            ..MessagePull::default()
+        };
+        assert_eq!(bench.client("a").0.pull(&pull).unwrap(), Pulled::Answered);
+        assert_eq!(bench.got("a"), got);
+    }
+}
+
+#[test]
 fn a_consumer_that_names_a_destination_twice_hears_it_once() {
     let mut bench = Bench::new();
     bench.consume("q", "A.1,A.*,A.>", |_| ());
