@@ -87,6 +87,33 @@ async fn a_frame_longer_than_agreed_ends_the_connection_before_it_is_read() {
 }
 
 #[tokio::test]
+async fn a_message_too_long_for_its_consumer_is_dead_lettered_and_the_next_one_arrives() {
+    let served = Served::start();
+    let mut sender = Peer::logged_in(&served, ID).await;
+    sender.ask(producer_info(ID, -1, 1)).await;
+    let mut short = Peer::offering(&served, &Offer { max_frame_size: 2000, ..offer() }).await;
+    short.log_in("ID:short").await;
+    short.ask(consumer_info("ID:short", -1, 1, &queue())).await;
+    let persistent = Message { persistent: true, ..message(ID, -1, 1, 1, &queue()) };
+    let long = Message { content: Some(vec![7; 5000].into()), ..persistent.clone() };
+    sender.ask(long).await;
+    sender.ask(Message { persistent: true, ..message(ID, -1, 1, 2, &queue()) }).await;
+    let Command::MessageDispatch(dispatch) = short.expect().await else { panic!() };
+    let arrived = dispatch.message.as_ref().unwrap().message_id.as_ref().unwrap();
+    assert_eq!(arrived.producer_sequence_id, 2);
+    let dead = Destination::queue("ActiveMQ.DLQ");
+    sender.send(consumer_info(ID, -1, 2, &dead)).await;
+    let Command::MessageDispatch(dispatch) = sender.expect().await else { panic!() };
+    let letter = dispatch.message.as_ref().unwrap();
+    assert_eq!(letter.message_id.as_ref().unwrap().producer_sequence_id, 1);
+    let properties = letter.marshalled_properties.as_ref().unwrap();
+    let cause = openwired::openwire::map::get(properties, "dlqDeliveryFailureCause").unwrap();
+    let Some(openwired::openwire::map::Value::String(cause)) = cause else { panic!("{cause:?}") };
+    assert!(cause.to_str().contains("larger than max allowed"), "{cause}");
+    served.stopped().await;
+}
+
+#[tokio::test]
 async fn a_stranger_may_only_send_short_frames() {
     let served = Served::start();
     let mut peer = Peer::connect(&served).await;

@@ -14,12 +14,13 @@ use super::later::{Due, Later};
 use super::pulls::{Pull, Pulls};
 use super::sends::Sends;
 use super::session::{Limits, Producer, Register};
+use super::writer::Undeliverable;
 use crate::broker::client::Pulled;
 use crate::broker::{Broker, Client, Outbox, Peer, Refusal, Ticket};
 use crate::openwire::{
     Command, ConnectionControl, ConnectionError, ConnectionId, ConnectionInfo, ConsumerControl,
     ConsumerInfo, ExceptionResponse, KeepAliveInfo, MessageAck, MessagePull, ProducerInfo,
-    RemoveInfo, Response, TransactionInfo, transaction_kind,
+    RemoveInfo, Response, Throwable, TransactionInfo, ack_type, transaction_kind,
 };
 use crate::transport::{Connector, Slot};
 
@@ -369,6 +370,30 @@ impl Conversation {
                 }
                 Ok(Answer::now())
             }
+        }
+    }
+
+    /// A message cannot be told to its consumer: it goes where poison goes, and says why.
+    pub(super) fn bury(&self, undeliverable: &Undeliverable) {
+        let Undeliverable { delivery, why } = undeliverable;
+        let id = delivery.message.as_ref().and_then(|message| message.message_id.clone());
+        let consumer = &delivery.consumer_id;
+        let shown = id.as_ref().map(ToString::to_string).unwrap_or_default();
+        warn!("Message {shown} cannot be delivered to {consumer} and is dead-lettered: {why}");
+        let ack = MessageAck {
+            consumer_id: Some(Arc::clone(consumer)),
+            destination: delivery.destination.clone(),
+            ack_type: ack_type::POISON,
+            first_message_id: id.clone(),
+            last_message_id: id,
+            message_count: 1,
+            poison_cause: Some(Throwable::new("java.io.IOException", &why.to_string())),
+            ..MessageAck::default()
+        };
+        let client = self.register.consumer(consumer);
+        if let Some(Err(refusal)) = client.map(|client| client.ack(&ack)) {
+            // Acknowledged or given back meanwhile: it is no longer this consumer's.
+            debug!("message {shown} is not dead-lettered: {refusal}");
         }
     }
 

@@ -316,7 +316,11 @@ where
 
     /// Ready when nothing waits to be written; says whether something was.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Failure>> {
-        self.writer.poll_write(context, &mut self.stream, &self.conversation.outbox)
+        let written = self.writer.poll_write(context, &mut self.stream, &self.conversation.outbox);
+        for undeliverable in self.writer.take_undeliverable() {
+            self.conversation.bury(&undeliverable);
+        }
+        written
     }
 
     /// The timer may be early, which costs a look; it is never late. So it is not set for every

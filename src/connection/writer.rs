@@ -31,6 +31,15 @@ pub struct Writer {
     /// Encoded bytes may still lie in the stream.
     unflushed: bool,
     stalled_since: Option<Instant>,
+    undeliverable: Vec<Undeliverable>,
+}
+
+/// A message that cannot be told to its consumer: its frame is longer than agreed, or one of its texts
+/// longer than the encoding can say.
+#[derive(Debug)]
+pub struct Undeliverable {
+    pub delivery: Delivery,
+    pub why: WireError,
 }
 
 impl Writer {
@@ -43,7 +52,14 @@ impl Writer {
             encoded: BytesMut::new(),
             unflushed: false,
             stalled_since: None,
+            undeliverable: Vec::new(),
         }
+    }
+
+    /// What could not be encoded since the last call. The connection goes on without it: were it
+    /// closed, its client would come back and get the same message again, for ever.
+    pub fn take_undeliverable(&mut self) -> Vec<Undeliverable> {
+        std::mem::take(&mut self.undeliverable)
     }
 
     /// Whether there is nothing to write that was taken already.
@@ -104,7 +120,9 @@ impl Writer {
             match outgoing {
                 Outgoing::Command(command) => self.encoder.encode(command, &mut self.encoded)?,
                 Outgoing::Delivery(delivery) => {
-                    dispatch(&mut self.encoder, delivery, &mut self.encoded)?;
+                    if let Err(why) = dispatch(&mut self.encoder, delivery, &mut self.encoded) {
+                        self.undeliverable.push(Undeliverable { delivery: delivery.clone(), why });
+                    }
                 }
             }
             self.next += 1;
