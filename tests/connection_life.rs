@@ -107,8 +107,8 @@ async fn a_message_too_long_for_its_consumer_is_dead_lettered_and_the_next_one_a
     let letter = dispatch.message.as_ref().unwrap();
     assert_eq!(letter.message_id.as_ref().unwrap().producer_sequence_id, 1);
     let properties = letter.marshalled_properties.as_ref().unwrap();
-    let cause = openwired::openwire::map::get(properties, "dlqDeliveryFailureCause").unwrap();
-    let Some(openwired::openwire::map::Value::String(cause)) = cause else { panic!("{cause:?}") };
+    let cause = map::get(properties, "dlqDeliveryFailureCause").unwrap();
+    let Some(map::Value::String(cause)) = cause else { panic!("{cause:?}") };
     assert!(cause.to_str().contains("larger than max allowed"), "{cause}");
     served.stopped().await;
 }
