@@ -108,7 +108,7 @@ async fn a_message_too_long_for_its_consumer_is_dead_lettered_and_the_next_one_a
     assert_eq!(letter.message_id.as_ref().unwrap().producer_sequence_id, 1);
     let properties = letter.marshalled_properties.as_ref().unwrap();
     let cause = map::get(properties, "dlqDeliveryFailureCause").unwrap();
-    let Some(map::Value::String(cause)) = cause else { panic!("{cause:?}") };
+    let Some(Value::String(cause)) = cause else { panic!("{cause:?}") };
     assert!(cause.to_str().contains("larger than max allowed"), "{cause}");
     served.stopped().await;
 }
