@@ -4,7 +4,7 @@
 //! * [`region`] finds destinations by name; [`queue`] and [`topic`] decide who gets what.
 //! * [`subscription`] is a consumer: its window, its filter, where its messages go.
 //! * [`outbox`] is what a connection has to write; [`refusal`] what a client may not have.
-//! * [`transaction`], [`advisory`], [`dead_letter`], [`groups`], [`usage`], [`policy`] hold one matter
+//! * [`transaction`], [`advisory`], [`mod@dead_letter`], [`groups`], [`usage`], [`policy`] hold one matter
 //!   each; [`options`] is what a configuration can ask.
 //!
 //! **Invariant:** a decision is a plain function call under the lock of one destination. Locks are

@@ -1,6 +1,6 @@
 //! `activemq.xml` -> the `Options` of the modules below.
 //!
-//! * [`load`] reads a [`Source`] within an [`Environment`]; [`check`] does, and says all of it.
+//! * [`load`] reads a [`Source`] within an [`Environment`]; [`check()`] does, and says all of it.
 //! * `words/` is the vocabulary: for each element what may stand in it, where its value goes, and what
 //!   becomes of it. Start there. `vocabulary` is how such a table reads an element.
 //! * `element` is XML with line numbers; `document` the file with its imports, properties and beans.

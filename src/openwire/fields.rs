@@ -207,7 +207,7 @@ pub(crate) fn since(version: u8, first: &[u8]) -> bool {
 }
 
 /// Turns rows of the protocol table into structs that read and write themselves, and into
-/// [`Command`], which is any of them.
+/// `Command`, which is any of them.
 ///
 /// A header is `code => Name` or, for classes that share their fields, `Kind => Name`, where `Kind`
 /// is an enum with a type code per variant; `since N` when the type itself came later. A row is
