@@ -9,9 +9,10 @@ use anyhow::bail;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 
-use super::producer::{SENT_US, now_us};
+use super::producer::SENT_US;
 use super::report::Tally;
 use super::{Client, LoadArgs, run};
+use crate::base::SystemClock;
 use crate::client::{AckMode, Consumer, Error, Received, Session, Subscription, message};
 use crate::openwire::Value;
 
@@ -225,7 +226,9 @@ impl Work {
             _ => received.timestamp.saturating_mul(1000),
         };
         // Another machine's clock may be ahead of ours.
-        tally.latency_us(u64::try_from(now_us().saturating_sub(sent_us)).unwrap_or_default());
+        tally.latency_us(
+            u64::try_from(SystemClock.now_us().saturating_sub(sent_us)).unwrap_or_default(),
+        );
         if self.args.print || self.args.bytes_as_text {
             self.print(received)?;
         }

@@ -12,7 +12,7 @@ use clap::Args;
 
 use super::report::Tally;
 use super::{Client, LoadArgs, Pace, run};
-use crate::base::{Clock, SystemClock};
+use crate::base::SystemClock;
 use crate::client::{AckMode, Answer, Error, Producer, ProducerOptions, Session, message};
 use crate::openwire::{Message, PrimitiveMap};
 
@@ -182,7 +182,7 @@ impl Work {
         message.group_id = self.args.msg_group_id.as_deref().map(Into::into);
         if self.args.timestamps {
             let mut properties = PrimitiveMap::new();
-            properties.insert(SENT_US, now_us());
+            properties.insert(SENT_US, SystemClock.now_us());
             message = message::with_properties(message, &properties)?;
         }
         let bytes = message.content.as_ref().map_or(0, Bytes::len);
@@ -271,13 +271,4 @@ async fn confirmed((due, answer): (Instant, Answer), tally: &mut Tally) -> Resul
     answer.wait().await?;
     tally.latency(due.elapsed());
     Ok(())
-}
-
-/// Milliseconds come from the clock of messages; the rest from a steady one begun with the process.
-pub(super) fn now_us() -> i64 {
-    use std::sync::OnceLock;
-    static BEGIN: OnceLock<(i64, Instant)> = OnceLock::new();
-    let (ms, steady) = BEGIN.get_or_init(|| (SystemClock.now_ms(), Instant::now()));
-    let since = i64::try_from(steady.elapsed().as_micros()).unwrap_or(i64::MAX);
-    ms.saturating_mul(1000).saturating_add(since)
 }
