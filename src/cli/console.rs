@@ -29,13 +29,8 @@ pub(super) fn run(
     if detached {
         daemon::detach()?;
     }
-    // Memory comes in pages of 2 MiB otherwise: 6 MiB more for an idle broker, and less comes back.
-    let small_pages = rustix::thread::disable_transparent_huge_pages(true);
     create_data_directory(&layout.data)?;
     log::start(common.log.as_deref(), &layout.log_file(), !detached)?;
-    if let Err(error) = small_pages {
-        tracing::debug!("memory is taken in large pages: {error}");
-    }
     let _held = PidFile::create(&layout.pid_file)?;
     if !detached {
         banner(layout, configuration);
