@@ -59,6 +59,12 @@ impl TopicFlow {
         self.pending.len()
     }
 
+    /// Whether more waits than the policy allows beyond the prefetch. What the prefetch has room for
+    /// waits for the connection alone, and that is no reason to drop it.
+    fn is_over_limit(&self) -> bool {
+        self.limit.is_some_and(|limit| self.pending.len() > limit.saturating_add(self.room()))
+    }
+
     pub fn open_pull(&mut self) {
         if self.prefetch == 0 {
             self.extension = 1;
@@ -147,7 +153,7 @@ impl Subscription {
             self.write(message, destination, redeliveries, false, broker.now_ms());
             return;
         }
-        if flow.limit == Some(0) {
+        if flow.limit == Some(0) && flow.room() == 0 {
             flow.discarded += 1;
             return;
         }
@@ -161,7 +167,7 @@ impl Subscription {
         }
         broker.memory.take(message.memory_bytes());
         flow.pending.push_back((Arc::clone(message), Arc::clone(destination)));
-        while flow.limit.is_some_and(|limit| flow.pending.len() > limit) {
+        while flow.is_over_limit() {
             if let Some((oldest, _)) = flow.pending.pop_front() {
                 broker.memory.free(oldest.memory_bytes());
                 flow.discarded += 1;

@@ -16,6 +16,7 @@ final class Proxy implements AutoCloseable {
     private final List<Socket> sockets = new ArrayList<>();
     private boolean frozen;
     private boolean refusing;
+    private boolean held;
     private int accepted;
 
     Proxy(int target) throws IOException {
@@ -47,6 +48,26 @@ final class Proxy implements AutoCloseable {
     /** Lets no byte through any more in either direction, with the sockets open. */
     synchronized void freeze() {
         frozen = true;
+    }
+
+    /** Passes nothing on until {@link #release}; what comes meanwhile waits in the sockets. */
+    synchronized void hold() {
+        held = true;
+    }
+
+    synchronized void release() {
+        held = false;
+        notifyAll();
+    }
+
+    private synchronized void awaitRelease() throws IOException {
+        while (held) {
+            try {
+                wait();
+            } catch (InterruptedException e) {
+                throw new IOException("interrupted", e);
+            }
+        }
     }
 
     /** How many connections clients have opened. */
@@ -84,6 +105,7 @@ final class Proxy implements AutoCloseable {
         try (InputStream in = from.getInputStream(); OutputStream out = to.getOutputStream()) {
             byte[] buffer = new byte[BUFFER_BYTES];
             for (int count = in.read(buffer); count >= 0; count = in.read(buffer)) {
+                awaitRelease();
                 if (!isFrozen()) {
                     out.write(buffer, 0, count);
                 }
@@ -127,6 +149,7 @@ final class Proxy implements AutoCloseable {
     @Override
     public void close() throws IOException {
         server.close();
+        release();
         cut();
     }
 }

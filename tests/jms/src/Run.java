@@ -26,7 +26,7 @@ public final class Run {
             TemporaryDestinations.class, CompositeAndWildcard.class, Consumers.class, Groups.class,
             Prefetch.class, Producers.class, Expiry.class,
             RawCommands.class, Advisories.class, WireFormats.class,
-            Failover.class, Scale.class, Stopping.class);
+            Classics.class, Failover.class, Scale.class, Stopping.class);
 
     private static int passed;
     private static final List<String> failed = new ArrayList<>();

@@ -2,6 +2,7 @@ import java.util.ArrayList;
 import java.util.List;
 import javax.jms.Message;
 import javax.jms.MessageConsumer;
+import javax.jms.MessageProducer;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.command.ActiveMQTopic;
@@ -124,6 +125,26 @@ final class Topics extends JmsTest {
         MessageConsumer consumer = client(connection).createConsumer(topic());
         sendNumbers(auto(connect()), topic(), 500);
         equal(numbers(0, 500), acknowledgeAll(consumer));
+    }
+
+    @Test
+    void a_connection_that_is_slow_loses_nothing_that_the_prefetch_has_room_for() throws Exception {
+        Proxy proxy = closeAfter(new Proxy(Broker.shared().port()));
+        MessageConsumer consumer = auto(connectTo(proxy.url())).createConsumer(topic());
+        proxy.hold();
+        Session session = auto(connect());
+        MessageProducer producer = session.createProducer(topic());
+        producer.setDeliveryMode(javax.jms.DeliveryMode.NON_PERSISTENT);
+        String filler = "x".repeat(1000);
+        for (int i = 0; i < 20_000; i++) {
+            producer.send(session.createTextMessage(filler + i));
+        }
+        send(session, queue(), "the topic has it all by now");
+        takeText(session.createConsumer(queue()));
+        proxy.release();
+        for (int i = 0; i < 20_000; i++) {
+            equal("" + i, takeText(consumer).substring(1000));
+        }
     }
 
     @Test
