@@ -292,11 +292,11 @@ async fn temporary_queues(url: &str) {
 /// Idle for several times the inactivity limit, the connection lives on.
 async fn keep_alive(url: &str) {
     let options =
-        "wireFormat.maxInactivityDuration=400&wireFormat.maxInactivityDurationInitalDelay=400";
+        "wireFormat.maxInactivityDuration=1500&wireFormat.maxInactivityDurationInitalDelay=1500";
     let connection = connect(&format!("{url}?{options}")).await;
     let session = connection.session(AckMode::Auto).await.unwrap();
     let idle = session.consumer(&Subscription::to(Destination::queue("IDLE"))).await.unwrap();
-    let nothing = idle.receive(Some(Duration::from_millis(2000))).await.unwrap();
+    let nothing = idle.receive(Some(Duration::from_millis(5000))).await.unwrap();
     assert!(nothing.is_none());
     send(&connection, "IDLE", &["awake"]).await;
     let received = idle.receive(SOON).await.unwrap().unwrap();

@@ -255,11 +255,11 @@ final class Connections extends JmsTest {
 
     @Test
     void an_idle_connection_is_kept_alive_by_both_sides() throws Exception {
-        ActiveMQConnection connection = connect("wireFormat.maxInactivityDuration=600"
-                + "&wireFormat.maxInactivityDurationInitalDelay=300");
+        ActiveMQConnection connection = connect("wireFormat.maxInactivityDuration=1500"
+                + "&wireFormat.maxInactivityDurationInitalDelay=1500");
         Session session = auto(connection);
         MessageConsumer consumer = session.createConsumer(queue());
-        equal(null, consumer.receive(3000));
+        equal(null, consumer.receive(5000));
         send(session, queue(), "alive");
         equal("alive", takeText(consumer));
     }
