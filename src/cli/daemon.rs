@@ -41,16 +41,16 @@ pub(super) fn start(
     let mut child = command.spawn().context("cannot start the daemon")?;
     drop(command);
     let mut said = Vec::new();
+    // To the end, which is where the daemon lets go of the pipe: from then on it is on its own.
     for line in BufReader::new(reader).lines() {
-        let line = line.context("cannot hear the daemon")?;
-        if line == READY {
-            let (file, pid) = (layout.pid_file.display(), child.id());
-            println!("INFO: pidfile created : '{file}' (pid '{pid}')");
-            return Ok(ExitCode::SUCCESS);
-        }
-        said.push(line);
+        said.push(line.context("cannot hear the daemon")?);
     }
-    failed(&mut child, &said)
+    if !said.iter().any(|line| line == READY) {
+        return failed(&mut child, &said);
+    }
+    let (file, pid) = (layout.pid_file.display(), child.id());
+    println!("INFO: pidfile created : '{file}' (pid '{pid}')");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Repeats what the daemon said before it ended.
@@ -84,14 +84,14 @@ pub(super) fn detach() -> anyhow::Result<()> {
 
 /// In the daemon: tells `start` that the broker serves, and lets go of its pipe.
 pub(super) fn report_ready(layout: &Layout) -> anyhow::Result<()> {
+    let stray = OpenOptions::new().append(true).create(true).open(&layout.out);
+    let stray: File =
+        stray.with_context(|| format!("cannot open {} for output", layout.out.display()))?;
     let mut out = io::stdout().lock();
     // Whoever started it may be gone; the broker stays.
     if writeln!(out, "{READY}").and_then(|()| out.flush()).is_err() {
         tracing::debug!("no one waits for the start");
     }
-    let stray = OpenOptions::new().append(true).create(true).open(&layout.out);
-    let stray: File =
-        stray.with_context(|| format!("cannot open {} for output", layout.out.display()))?;
     rustix::stdio::dup2_stdout(&stray).context("cannot let go of standard output")?;
     rustix::stdio::dup2_stderr(&stray).context("cannot let go of standard error")?;
     Ok(())
