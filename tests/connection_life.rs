@@ -236,6 +236,29 @@ async fn a_peer_that_falls_silent_is_dropped_and_one_that_is_idle_is_kept() {
 }
 
 #[tokio::test]
+async fn a_connector_that_does_not_watch_keeps_a_silent_peer_and_lets_it_watch() {
+    let transport = TransportOptions { use_inactivity_monitor: false, ..Default::default() };
+    let served = Served::with(openwired::transport::options::TransportConnector {
+        transport,
+        ..connector()
+    });
+    let offer = Offer { max_inactivity_ms: 50, initial_delay_ms: 1, ..Offer::default() };
+    let mut unwatched = Peer::offering(&served, &offer).await;
+    unwatched.log_in(ID).await;
+    assert_eq!(unwatched.format.max_inactivity_ms, 50, "the peer watches as it wished");
+    // One that is watched with the same times is left long before: so much time has passed.
+    let watching = Served::start();
+    let mut watched = Peer::offering(&watching, &offer).await;
+    watched.closed().await;
+    watching.stopped().await;
+    // Had a keep-alive been sent, it would be heard before the answer.
+    unwatched.send(FlushCommand { command_id: 7, response_required: true }).await;
+    let heard = unwatched.expect().await;
+    assert!(matches!(heard, Command::Response(_)), "{heard:?}");
+    served.stopped().await;
+}
+
+#[tokio::test]
 async fn a_connector_holds_no_more_connections_than_it_may() {
     let transport = TransportOptions { maximum_connections: 2, ..Default::default() };
     let served = Served::with(openwired::transport::options::TransportConnector {

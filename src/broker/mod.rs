@@ -163,7 +163,7 @@ impl Broker {
         self.sequence.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// From now on nothing that ends counts as a redelivery.
+    /// From now on nothing that ends counts as a redelivery, and queues give out nothing more.
     pub fn begin_stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
@@ -265,7 +265,8 @@ impl Broker {
     /// Applies an event to a queue and does what follows. `false` when the queue was removed
     /// meanwhile.
     fn apply(&self, queue: &Arc<QueueCell>, event: Event) -> bool {
-        let Some(effects) = queue.apply(event, self.now_ms()) else { return false };
+        let open = !self.is_stopping();
+        let Some(effects) = queue.apply(event, self.now_ms(), open) else { return false };
         self.memory.free(effects.freed_bytes);
         for message in effects.expired {
             self.expired_on(&queue.destination, &message);

@@ -124,15 +124,20 @@ impl QueueCell {
         Self { destination, queue: Mutex::new(Queue::new(policy)) }
     }
 
-    /// Applies an event. `None` when the queue was removed meanwhile: the event had no effect.
+    /// Applies an event and, while `open`, gives out what somebody has room for. A broker that stops
+    /// gives out nothing more: what one consumer leaves behind would go to the next, which leaves too.
+    /// `None` when the queue was removed meanwhile: the event had no effect.
     #[must_use]
-    pub fn apply(self: &Arc<Self>, event: Event, now_ms: i64) -> Option<Effects> {
+    pub fn apply(self: &Arc<Self>, event: Event, now_ms: i64, open: bool) -> Option<Effects> {
         let mut queue = self.queue.lock();
         if queue.removed {
             return None;
         }
         let mut effects = Effects::default();
-        queue.apply(event, self, now_ms, &mut effects);
+        queue.apply(event, &mut effects, now_ms);
+        if open {
+            queue.dispatch(self, now_ms, &mut effects);
+        }
         Some(effects)
     }
 
@@ -251,7 +256,7 @@ impl Queue {
         }
     }
 
-    fn apply(&mut self, event: Event, cell: &Arc<QueueCell>, now_ms: i64, effects: &mut Effects) {
+    fn apply(&mut self, event: Event, effects: &mut Effects, now_ms: i64) {
         match event {
             Event::Send(message) => self.send(message),
             Event::Subscribe(subscription) => self.subscribe(subscription),
@@ -267,7 +272,6 @@ impl Queue {
             Event::Wake(id) => self.forget_note(&id),
             Event::Expire => self.expire(now_ms, effects),
         }
-        self.dispatch(cell, now_ms, effects);
     }
 
     fn send(&mut self, message: Arc<Message>) {

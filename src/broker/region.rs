@@ -264,7 +264,7 @@ fn join(cell: &Cell, consumer: &Arc<Subscription>, now_ms: i64) {
                 return; // by another pattern of the same composite
             }
             queues.lock().push(Arc::clone(queue));
-            let effects = queue.apply(Event::Subscribe(Arc::clone(consumer)), now_ms);
+            let effects = queue.apply(Event::Subscribe(Arc::clone(consumer)), now_ms, true);
             debug_assert!(effects.is_some_and(|effects| effects.expired.is_empty()), "not new");
         }
         (Cell::Topic(topic), Role::Topic(_)) => topic.subscribe(Arc::clone(consumer)),

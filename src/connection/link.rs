@@ -139,8 +139,10 @@ where
     ) -> Self {
         let now = Instant::now();
         let options = &conversation.connector.options.transport;
-        let limit = Duration::from_millis(format.max_inactivity_ms);
-        let delay = Duration::from_millis(format.initial_delay_ms);
+        let inactivity = options.use_inactivity_monitor.then(|| {
+            let limit = Duration::from_millis(format.max_inactivity_ms);
+            Inactivity::start(now, limit, Duration::from_millis(format.initial_delay_ms))
+        });
         let stall = options.so_write_timeout.filter(|limit| !limit.is_zero());
         let stranger_stays = options.wire_format.max_inactivity_initial_delay;
         frames.limit_frames(stranger_limit(&format));
@@ -149,7 +151,7 @@ where
             frames,
             decoder: Decoder::new(&format),
             writer: Writer::new(&format),
-            inactivity: Inactivity::start(now, limit, delay),
+            inactivity: inactivity.flatten(),
             write_stall_max: stall.unwrap_or(WRITE_STALL_MAX).min(WRITE_STALL_MAX),
             read_silence_max: options.so_timeout.filter(|limit| !limit.is_zero()),
             received_at: now,

@@ -13,11 +13,11 @@ use crate::openwire::{Command, Decoder, Encoder, Offer, WireError, WireFormat, n
 use crate::transport::FrameReader;
 use crate::transport::options::TransportOptions;
 
-/// What the connector's options have us offer.
+/// What the connector's options have us offer. A connector that watches nothing itself
+/// (`useInactivityMonitor=false`) offers its times all the same: its clients watch by them.
 pub fn offer(options: &TransportOptions) -> Offer {
     let wire_format = &options.wire_format;
     let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-    let watched = wire_format.max_inactivity.filter(|_| options.use_inactivity_monitor);
     let names = Offer::default();
     let names_told = wire_format.include_provider_details;
     Offer {
@@ -30,7 +30,7 @@ pub fn offer(options: &TransportOptions) -> Offer {
         size_prefix_disabled: wire_format.size_prefix_disabled,
         max_frame_size: i64::try_from(wire_format.max_frame_bytes).unwrap_or(i64::MAX),
         max_frame_size_enabled: wire_format.max_frame_size_enabled,
-        max_inactivity_ms: watched.map_or(0, milliseconds),
+        max_inactivity_ms: wire_format.max_inactivity.map_or(0, milliseconds),
         initial_delay_ms: milliseconds(wire_format.max_inactivity_initial_delay),
         host: wire_format.host.as_deref().map(Into::into),
         provider_name: names.provider_name.filter(|_| names_told),

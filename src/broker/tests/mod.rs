@@ -228,6 +228,19 @@ fn what_a_lost_consumer_held_comes_first_and_counts_as_seen() {
 }
 
 #[test]
+fn a_broker_that_stops_gives_what_one_consumer_held_to_no_other() {
+    let mut bench = Bench::new();
+    bench.consume("a", "Q", |_| ());
+    bench.consume("b", "Q", |_| ());
+    bench.send("Q");
+    assert_eq!((bench.got("a"), bench.got("b")), ("0".into(), String::new()));
+    bench.broker.begin_stop();
+    bench.leave("a", -1);
+    bench.send("Q");
+    assert_eq!(bench.got("b"), "");
+}
+
+#[test]
 fn what_the_application_did_not_see_is_not_redelivered() {
     let mut bench = Bench::new();
     bench.consume("a", "Q", |_| ());
