@@ -104,6 +104,13 @@ pub(in crate::cli) fn consume(args: &ConsumerArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// One message, until its batch is settled.
+struct Taken {
+    bytes: usize,
+    latency_us: u64,
+    redelivered: bool,
+}
+
 /// One client at work.
 struct Work {
     args: Arc<ConsumerArgs>,
@@ -161,8 +168,8 @@ impl Work {
     ) -> anyhow::Result<()> {
         let wait = self.args.receive_timeout.unwrap_or(RECEIVE_TIMEOUT_MS);
         let wait = Duration::from_millis(wait);
-        let mut batch = Tally::default();
-        while tally.messages + batch.messages < self.args.load.message_count {
+        let mut batch = Vec::new();
+        while tally.messages + (batch.len() as u64) < self.args.load.message_count {
             let received = tokio::select! {
                 biased;
                 received = consumer.receive(Some(wait)) => received?,
@@ -174,13 +181,13 @@ impl Work {
                 }
                 continue;
             };
-            self.count(&received, &mut batch)?;
+            batch.push(self.take(&received)?);
             tally.end();
             if self.mode() == AckMode::Individual {
                 consumer.acknowledge(&received).await?;
             }
             let each = matches!(self.mode(), AckMode::Auto | AckMode::DupsOk | AckMode::Individual);
-            if each || batch.messages >= self.args.batch_size {
+            if each || batch.len() as u64 >= self.args.batch_size {
                 self.settle(session, &mut batch, tally).await?;
             }
             if self.args.load.sleep > 0 {
@@ -194,7 +201,7 @@ impl Work {
     async fn settle(
         &self,
         session: &Session,
-        batch: &mut Tally,
+        batch: &mut Vec<Taken>,
         tally: &mut Tally,
     ) -> anyhow::Result<()> {
         let settled = match self.mode() {
@@ -204,35 +211,37 @@ impl Work {
         };
         match settled {
             Ok(()) => {
-                self.client.progress.advance(batch.messages);
-                tally.add(batch);
+                self.client.progress.advance(batch.len() as u64);
+                for taken in batch.iter() {
+                    tally.message(taken.bytes);
+                    tally.latency_us(taken.latency_us);
+                    tally.redelivered += u64::from(taken.redelivered);
+                }
             }
             Err(Error::TransactionRolledBack { .. }) => {
-                tracing::warn!("{} messages will come again", batch.messages);
+                tracing::warn!("{} messages will come again", batch.len());
             }
             Err(error) => return Err(error.into()),
         }
-        *batch = Tally::default();
+        batch.clear();
         Ok(())
     }
 
-    fn count(&self, received: &Received, tally: &mut Tally) -> anyhow::Result<()> {
-        tally.message(received.content.as_ref().map_or(0, Bytes::len));
-        if received.redelivery_counter() > 0 {
-            tally.redelivered += 1;
-        }
+    fn take(&self, received: &Received) -> io::Result<Taken> {
         let sent_us = match message::property(received, SENT_US) {
             Some(Value::Long(us)) => us,
             _ => received.timestamp.saturating_mul(1000),
         };
         // Another machine's clock may be ahead of ours.
-        tally.latency_us(
-            u64::try_from(SystemClock.now_us().saturating_sub(sent_us)).unwrap_or_default(),
-        );
+        let latency_us = u64::try_from(SystemClock.now_us().saturating_sub(sent_us));
         if self.args.print || self.args.bytes_as_text {
             self.print(received)?;
         }
-        Ok(())
+        Ok(Taken {
+            bytes: received.content.as_ref().map_or(0, Bytes::len),
+            latency_us: latency_us.unwrap_or_default(),
+            redelivered: received.redelivery_counter() > 0,
+        })
     }
 
     fn print(&self, received: &Received) -> io::Result<()> {
