@@ -2,8 +2,8 @@
 //! outboxes of its consumers, and their acknowledgements back.
 //!
 //! `cargo bench --bench queue_dispatch`. A broker has 5 us of a core for all of its work on a message
-//! (5.17.2 takes about 30), so the core's share should stay below 2 us. Times are per round: one message, or one
-//! transaction. Those said below are of 2 cores that were busy with other work, so they are to beat.
+//! (5.17.2 takes about 30), so the core's share should stay below 2 us. Times are per round: one
+//! message, or one transaction. Those said below are of 2 cores busy with other work: to beat.
 
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
