@@ -101,6 +101,9 @@ final class Classics extends JmsTest {
         sendNumbers(auto(connect()), queue(), 50);
         check(all.await(SOON, TimeUnit.MILLISECONDS), all.getCount() + " missing");
         equal(numbers(0, 50), got);
+        Session looking = auto(connect());
+        eventually("the last one is acknowledged", () ->
+                !looking.createBrowser(queue()).getEnumeration().hasMoreElements());
         consumer.close();
         session.close();
         equal(List.of(), drain(queue()));
