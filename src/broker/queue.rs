@@ -148,19 +148,8 @@ impl QueueCell {
         queue.clear()
     }
 
-    /// Drops what waits. What consumers hold stays theirs. Returns the bytes that became free.
-    pub fn purge(&self) -> usize {
-        self.queue.lock().purge()
-    }
-
     pub fn consumer_count(&self) -> usize {
         self.queue.lock().consumers.len()
-    }
-
-    /// How many messages are here, those with consumers included.
-    pub fn message_count(&self) -> usize {
-        let queue = self.queue.lock();
-        queue.pending.len() + queue.in_flight.len()
     }
 
     pub fn counters(&self) -> Counters {
@@ -415,15 +404,6 @@ impl Queue {
         self.counters.dequeued += 1;
         self.free(&held, effects);
         effects.expired.push(held.message);
-    }
-
-    fn purge(&mut self) -> usize {
-        let dropped = std::mem::take(&mut self.pending);
-        self.expiring = 0;
-        self.counters.dequeued += dropped.len() as u64;
-        let freed = dropped.values().map(|held| held.message.memory_bytes()).sum();
-        self.bytes = self.bytes.saturating_sub(freed);
-        freed
     }
 
     fn clear(&mut self) -> usize {

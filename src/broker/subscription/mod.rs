@@ -322,14 +322,6 @@ impl Subscription {
         state.pulls == pull && waits
     }
 
-    /// Messages that were delivered and not acknowledged.
-    pub fn in_flight_count(&self) -> usize {
-        match &self.role {
-            Role::Topic(flow) => flow.lock().in_flight,
-            Role::Queue(_) | Role::Browser(_) | Role::Durable(_) => self.window.lock().window.len(),
-        }
-    }
-
     /// Has queues dispatch for which there was no room before.
     pub fn wake_queues(&self, broker: &Broker) {
         while let Some(queue) = self.next_blocked() {
