@@ -20,13 +20,26 @@ pub enum Entry {
     Add(Add),
     /// Messages left their owner for good. With where they lie, as far as the owner was told; what is
     /// not written yet need not be written any more.
-    Remove { owner: OwnerId, keys: Vec<(Key, Location)> },
+    Remove {
+        owner: OwnerId,
+        keys: Vec<(Key, Location)>,
+    },
     /// A message was delivered `count` times in vain.
-    Redelivered { owner: OwnerId, key: Key, count: u32 },
+    Redelivered {
+        owner: OwnerId,
+        key: Key,
+        count: u32,
+    },
     /// An owner that is new, or has changed.
-    Owner { id: OwnerId, record: OwnerRecord },
+    Owner {
+        id: OwnerId,
+        record: OwnerRecord,
+    },
     /// An owner is gone with all it held, which are `bytes` of the journal.
-    OwnerGone { id: OwnerId, bytes: u64 },
+    OwnerGone {
+        id: OwnerId,
+        bytes: u64,
+    },
     /// An XA branch is prepared: it waits for its outcome across restarts.
     Prepared(Branch),
     /// The outcome of a prepared branch is known; what it did stands beside it in the group.
@@ -47,7 +60,11 @@ pub struct Add {
 pub enum OwnerRecord {
     /// A queue or a topic.
     Destination(Destination),
-    Durable { client_id: String, name: String, info: Box<ConsumerInfo> },
+    Durable {
+        client_id: String,
+        name: String,
+        info: Box<ConsumerInfo>,
+    },
 }
 
 /// A prepared XA branch.

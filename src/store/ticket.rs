@@ -24,6 +24,11 @@ impl Ticket {
         Self(None)
     }
 
+    /// For what will never be written.
+    pub(super) fn never() -> Self {
+        Self(Some(Arc::default()))
+    }
+
     pub(super) fn of(batch: &Arc<Batch>) -> Self {
         Self(Some(Arc::clone(batch)))
     }

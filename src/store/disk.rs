@@ -1,0 +1,59 @@
+//! The few things asked of a disk, so that tests can break each of them.
+
+mod real;
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use real::RealDisk;
+
+/// A file system. Names of files are durable only once their directory is synced.
+pub trait Disk: Debug + Send + Sync {
+    /// Makes a directory that only its owner may enter, and those above it, if they are missing.
+    fn create_directory(&self, path: &Path) -> io::Result<()>;
+    /// Makes a file that only its owner may read. Fails when the name is taken.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// The names of what is in a directory, in any order.
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+    /// Locks a file, made if need be, against every other process until the lock is dropped, and
+    /// writes into it who holds it.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process has the lock.
+    fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Lock>>;
+}
+
+/// An open file.
+pub trait File: Debug + Send + Sync {
+    /// Fills the buffer as far as the file goes, and says how far that was.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all of it.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes all that was written durable. After a failure nobody knows what is.
+    fn sync(&self) -> io::Result<()>;
+    /// Grows the file to `length` bytes such that later writes into it need no space any more. What was
+    /// not written reads as zeros.
+    fn allocate(&self, length: u64) -> io::Result<()>;
+    /// Cuts the file off.
+    fn truncate(&self, length: u64) -> io::Result<()>;
+    fn length(&self) -> io::Result<u64>;
+}
+
+/// Released when dropped.
+pub trait Lock: Debug + Send + Sync {}
+
+/// Reads a whole file, or as much of it as `limit` says.
+pub(super) fn read_all(file: &dyn File, limit: u64) -> io::Result<Vec<u8>> {
+    let length = file.length()?.min(limit);
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}

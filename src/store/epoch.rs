@@ -1,0 +1,179 @@
+//! Who may confirm: the lock keeps others away, the epoch makes it safe when the lock does not.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, BytesMut};
+use parking_lot::Mutex;
+
+use super::batch::Spot;
+use super::disk::{Disk, File, Lock, read_all};
+use super::error::StoreError;
+
+const LOCK: &str = "lock";
+const EPOCH: &str = "EPOCH";
+const CLAIMS: &str = "claims";
+/// Claims that are kept for people to read.
+const CLAIMS_KEPT: u64 = 8;
+const HOLDER_BYTES_MAX: u64 = 4096;
+
+const SLOT: usize = 64;
+const MAGIC: u64 = u64::from_be_bytes(*b"OWEPOCH1");
+
+/// The ownership of a store.
+///
+/// Slot `e` of the file `EPOCH` belongs to epoch `e`; slot 0 to none. The length of the file says which
+/// epoch is the last, so that one call tells whether ours still is. It never shrinks.
+///
+/// ```text
+///  0  magic  "OWEPOCH1"
+///  8  epoch  u64
+/// 16  salt   u64   of all segments of the epoch
+/// 24  since  u64   milliseconds since 1970
+/// 32  0
+/// 60  check  u32   CRC-32 over salt, 0, the slot's offset and the 60 bytes
+/// ```
+#[derive(Debug)]
+pub(super) struct Ownership {
+    directory: PathBuf,
+    file: Arc<dyn File>,
+    pub(super) epoch: u64,
+    pub(super) salt: u64,
+    /// Held as long as this lives, or until the store is closed.
+    lock: Mutex<Option<Box<dyn Lock>>>,
+}
+
+impl Ownership {
+    /// Takes the lock of the store and claims the next epoch. From then on nothing that an older owner
+    /// writes counts, so only now may its segments be read.
+    pub(super) fn claim(
+        disk: &dyn Disk,
+        directory: &Path,
+        node: &str,
+        now_ms: i64,
+    ) -> Result<Self, StoreError> {
+        let holder = format!("node {node}, pid {}, since {now_ms}", std::process::id());
+        let lock = lock(disk, directory, &holder)?;
+        let claims = directory.join(CLAIMS);
+        disk.create_directory(&claims).map_err(StoreError::io("create", &claims))?;
+        let path = directory.join(EPOCH);
+        let file = match disk.open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => disk.create(&path),
+            opened => opened,
+        };
+        let file = file.map_err(StoreError::io("open", &path))?;
+        let published = published(&*file).map_err(StoreError::io("measure", &path))?;
+        let names = disk.list(&claims).map_err(StoreError::io("list", &claims))?;
+        let claimed = names.iter().filter_map(|name| claimed_epoch(name)).max();
+        let epoch = published.max(claimed.unwrap_or(0)) + 1;
+        arbitrate(disk, directory, epoch, &holder)?;
+        let salt = fastrand::u64(..);
+        let (slot, offset) = slot(epoch, salt, now_ms);
+        file.write_at(&slot, offset).map_err(StoreError::io("write", &path))?;
+        file.sync().map_err(StoreError::io("sync", &path))?;
+        disk.sync_directory(directory).map_err(StoreError::io("sync", directory))?;
+        let (directory, lock) = (directory.to_owned(), Mutex::new(Some(lock)));
+        let ownership = Self { directory, file, epoch, salt, lock };
+        ownership.check()?;
+        for name in names {
+            if claimed_epoch(&name).is_some_and(|old| old + CLAIMS_KEPT <= epoch) {
+                let path = claims.join(name);
+                disk.remove(&path).map_err(StoreError::io("remove", &path))?;
+            }
+        }
+        Ok(ownership)
+    }
+
+    /// Whether this is still the last epoch. What was made durable before may be confirmed then.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        let path = self.directory.join(EPOCH);
+        let last = published(&*self.file).map_err(StoreError::io("measure", &path))?;
+        if last == self.epoch {
+            return Ok(());
+        }
+        Err(StoreError::Deposed { directory: self.directory.clone(), epoch: self.epoch })
+    }
+
+    /// Lets others have the store.
+    pub(super) fn release(&self) {
+        self.lock.lock().take();
+    }
+
+    /// The salt of an epoch, if its slot can be read.
+    pub(super) fn salt_of(&self, epoch: u64) -> Option<u64> {
+        let mut slot = [0; SLOT];
+        self.file.read_at(&mut slot, slot_offset(epoch)).ok()?;
+        let (covered, check) = slot.split_last_chunk()?;
+        let mut rest = covered;
+        let well_formed = rest.try_get_u64().ok()? == MAGIC && rest.try_get_u64().ok()? == epoch;
+        let salt = rest.try_get_u64().ok()?;
+        (well_formed && slot_check(covered, epoch, salt) == u32::from_be_bytes(*check))
+            .then_some(salt)
+    }
+}
+
+fn lock(disk: &dyn Disk, directory: &Path, holder: &str) -> Result<Box<dyn Lock>, StoreError> {
+    let path = directory.join(LOCK);
+    disk.lock(&path, holder).map_err(|error| {
+        if error.kind() != ErrorKind::WouldBlock {
+            return StoreError::io("lock", &path)(error);
+        }
+        let text = disk.open(&path).and_then(|file| read_all(&*file, HOLDER_BYTES_MAX));
+        let holder = match text.as_deref().map(String::from_utf8_lossy) {
+            Ok(text) if !text.is_empty() => text.into_owned(),
+            _ => "another process".to_owned(),
+        };
+        StoreError::Locked { directory: directory.to_owned(), holder }
+    })
+}
+
+/// Creates the claim of an epoch, which only one can.
+fn arbitrate(
+    disk: &dyn Disk,
+    directory: &Path,
+    epoch: u64,
+    holder: &str,
+) -> Result<(), StoreError> {
+    let claims = directory.join(CLAIMS);
+    let path = claims.join(format!("epoch-{epoch:020}"));
+    let claim = disk.create(&path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => {
+            StoreError::Contended { directory: directory.to_owned(), epoch }
+        }
+        _ => StoreError::io("create", &path)(error),
+    })?;
+    claim.write_at(holder.as_bytes(), 0).map_err(StoreError::io("write", &path))?;
+    claim.sync().map_err(StoreError::io("sync", &path))?;
+    disk.sync_directory(&claims).map_err(StoreError::io("sync", &claims))
+}
+
+fn claimed_epoch(name: &str) -> Option<u64> {
+    name.strip_prefix("epoch-")?.parse().ok()
+}
+
+fn published(file: &dyn File) -> std::io::Result<u64> {
+    // A slot that was not written as a whole was never relied upon, but its epoch is taken.
+    Ok((file.length()?.div_ceil(SLOT as u64)).saturating_sub(1))
+}
+
+fn slot_offset(epoch: u64) -> u64 {
+    epoch.saturating_mul(SLOT as u64)
+}
+
+fn slot(epoch: u64, salt: u64, now_ms: i64) -> (BytesMut, u64) {
+    let mut slot = BytesMut::with_capacity(SLOT);
+    slot.put_u64(MAGIC);
+    slot.put_u64(epoch);
+    slot.put_u64(salt);
+    slot.put_i64(now_ms);
+    slot.put_bytes(0, SLOT - size_of::<u32>() - slot.len());
+    let check = slot_check(&slot, epoch, salt);
+    slot.put_u32(check);
+    (slot, slot_offset(epoch))
+}
+
+fn slot_check(covered: &[u8], epoch: u64, salt: u64) -> u32 {
+    let offset = u32::try_from(slot_offset(epoch)).unwrap_or(u32::MAX);
+    Spot { salt, segment: 0, offset }.checksum([covered, &[]])
+}

@@ -1,0 +1,339 @@
+//! What waits to be written, and what is known of owners and branches. Under one lock, which nothing
+//! slow is done under.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use super::audit::Audit;
+use super::group::{Add, Branch, Entry, Group, OwnerRecord};
+use super::place::{Key, OwnerId};
+use super::record::Copied;
+use super::replay::{Place, Replay};
+use super::ticket::{Batch, Ticket};
+use crate::openwire::{Message, XaTransactionId};
+
+type Map<K, V> = HashMap<K, V, RandomState>;
+
+/// What a change takes in the buffer beside its message, about.
+const ITEM_BYTES: usize = 128;
+
+/// A change on its way to the disk.
+#[derive(Debug)]
+pub(super) enum Item {
+    Add(Add),
+    Copy(Copied),
+    Remove(OwnerId, Vec<Key>),
+    Redelivered(OwnerId, Key, u32),
+    Owner(OwnerId, OwnerRecord),
+    OwnerGone(OwnerId),
+    Prepared(Branch),
+    Outcome(XaTransactionId),
+    /// Says the highest key of an owner again.
+    Sequence(OwnerId),
+}
+
+/// What is written as one batch.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    /// With the number of their group, which is counted in the chunk.
+    pub(super) items: Vec<(u32, Item)>,
+    /// Where the `Add` of a message stands that nobody removed yet.
+    adds: Map<(OwnerId, Key), usize>,
+    groups: u32,
+    bytes: usize,
+}
+
+/// All that waited, to be written and synced together.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) chunks: Vec<Chunk>,
+    pub(super) batch: Arc<Batch>,
+    pub(super) wanted: bool,
+    /// Must be synced whatever the strategy is.
+    pub(super) must_sync: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Front {
+    taken: Taken,
+    /// Bytes of one batch, about.
+    batch_bytes: usize,
+    /// What waits, about.
+    pub(super) bytes: usize,
+    pub(super) owners: Map<OwnerId, OwnerState>,
+    pub(super) branches: Map<XaTransactionId, Standing>,
+    /// Counts that are not zero.
+    pub(super) redeliveries: Map<(OwnerId, Key), u32>,
+    /// Messages that are about to be copied, as long as nobody has removed them.
+    pub(super) copying: HashSet<(OwnerId, Key), RandomState>,
+    pub(super) audit: Audit,
+    pub(super) live: Live,
+}
+
+/// What is known of an owner that is there.
+#[derive(Debug, Default)]
+pub(super) struct OwnerState {
+    /// The highest sequence number of its keys, and the last segment that says so.
+    pub(super) sequence: u64,
+    pub(super) witness: u32,
+    pub(super) standing: Standing,
+}
+
+/// Where the record stands that says what is so.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) place: Place,
+    /// Newer ones that are on their way to the disk.
+    pub(super) pending: u32,
+}
+
+/// Bytes that somebody needs.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    total: i64,
+    /// By segment: no less than what is live in it.
+    segments: BTreeMap<u32, i64>,
+}
+
+impl Live {
+    pub(super) fn add(&mut self, segment: u32, bytes: u32) {
+        self.total += i64::from(bytes);
+        *self.segments.entry(segment).or_default() += i64::from(bytes);
+    }
+
+    /// Bytes of a segment, as far as it is known of which, are not needed any more.
+    pub(super) fn drop(&mut self, segment: Option<u32>, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.total -= bytes;
+        if let Some(live) = segment.and_then(|segment| self.segments.get_mut(&segment)) {
+            *live -= bytes;
+        }
+    }
+
+    pub(super) fn forget(&mut self, segment: u32) {
+        self.segments.remove(&segment);
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        u64::try_from(self.total).unwrap_or(0)
+    }
+
+    /// Most that can be live in a segment.
+    pub(super) fn of(&self, segment: u32) -> u64 {
+        self.segments.get(&segment).map_or(0, |live| u64::try_from(*live).unwrap_or(0))
+    }
+}
+
+impl Front {
+    pub(super) fn new(replay: &Replay, audit: Audit, batch_bytes: usize) -> Self {
+        let mut live = Live::default();
+        let mut owners = Map::default();
+        for (id, owner) in &replay.owners {
+            let Some((_, place)) = owner.record else { continue };
+            live.add(place.segment, place.bytes);
+            let standing = Standing { place, pending: 0 };
+            let (sequence, witness) = (owner.sequence, owner.witness);
+            owners.insert(*id, OwnerState { sequence, witness, standing });
+        }
+        let mut branches = Map::default();
+        for (xid, (_, _, place)) in &replay.branches {
+            live.add(place.segment, place.bytes);
+            branches.insert(xid.clone(), Standing { place: *place, pending: 0 });
+        }
+        Self {
+            taken: Taken::default(),
+            batch_bytes,
+            bytes: 0,
+            owners,
+            branches,
+            redeliveries: Map::default(),
+            copying: HashSet::default(),
+            audit,
+            live,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.taken.chunks.is_empty()
+    }
+
+    /// Whether somebody waits for what is here.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.taken.wanted
+    }
+
+    pub(super) fn take(&mut self) -> Option<Taken> {
+        self.bytes = 0;
+        (!self.is_empty()).then(|| mem::take(&mut self.taken))
+    }
+
+    /// Appends the changes of a group.
+    pub(super) fn push(&mut self, group: Group) -> Ticket {
+        self.begin();
+        for entry in group.entries {
+            self.push_entry(entry);
+        }
+        self.end(group.wanted)
+    }
+
+    /// Begins a group of items.
+    pub(super) fn begin(&mut self) {
+        match self.taken.chunks.last_mut() {
+            Some(chunk) if chunk.bytes < self.batch_bytes => chunk.groups += 1,
+            _ => self.taken.chunks.push(Chunk::default()),
+        }
+    }
+
+    pub(super) fn end(&mut self, wanted: bool) -> Ticket {
+        self.taken.wanted |= wanted;
+        Ticket::of(&self.taken.batch)
+    }
+
+    /// What was pushed so far must be synced whatever the strategy is.
+    pub(super) fn must_sync(&mut self) {
+        self.taken.must_sync = true;
+    }
+
+    pub(super) fn push_item(&mut self, item: Item, bytes: usize) {
+        let Some(chunk) = self.taken.chunks.last_mut() else { return };
+        chunk.items.push((chunk.groups, item));
+        chunk.bytes += ITEM_BYTES + bytes;
+        self.bytes += ITEM_BYTES + bytes;
+    }
+
+    fn push_entry(&mut self, entry: Entry) {
+        match entry {
+            Entry::Add(add) => self.push_add(add),
+            Entry::Remove { owner, keys } => {
+                let mut written = Vec::with_capacity(keys.len());
+                for (key, at) in keys {
+                    self.live.drop(Some(at.segment), u64::from(at.bytes));
+                    self.redeliveries.remove(&(owner, key));
+                    self.copying.remove(&(owner, key));
+                    if !at.is_none() || !self.cancel(owner, key) {
+                        written.push(key);
+                    }
+                }
+                if !written.is_empty() {
+                    let bytes = written.len() * size_of::<Key>();
+                    self.push_item(Item::Remove(owner, written), bytes);
+                }
+            }
+            Entry::Redelivered { owner, key, count } => {
+                self.count_redeliveries(owner, key, count);
+                self.push_item(Item::Redelivered(owner, key, count), 0);
+            }
+            Entry::Owner { id, record } => {
+                self.owners.entry(id).or_default().standing.pending += 1;
+                self.push_item(Item::Owner(id, record), 0);
+            }
+            Entry::OwnerGone { id, bytes } => {
+                self.live.drop(None, bytes);
+                if let Some(owner) = self.owners.remove(&id) {
+                    self.drop_place(owner.standing.place);
+                }
+                self.redeliveries.retain(|(owner, _), _| *owner != id);
+                self.copying.retain(|(owner, _)| *owner != id);
+                self.push_item(Item::OwnerGone(id), 0);
+            }
+            Entry::Prepared(branch) => {
+                self.branches.entry(branch.xid.clone()).or_default().pending += 1;
+                let bytes = branch.sends.iter().map(|message| bytes_of(message)).sum();
+                self.push_item(Item::Prepared(branch), bytes);
+            }
+            Entry::Outcome(xid) => {
+                if let Some(branch) = self.branches.remove(&xid) {
+                    self.drop_place(branch.place);
+                }
+                self.push_item(Item::Outcome(xid), 0);
+            }
+        }
+    }
+
+    fn push_add(&mut self, add: Add) {
+        self.audit.mark(&add.message);
+        let Some(chunk) = self.taken.chunks.last_mut() else { return };
+        let index = chunk.items.len();
+        for holder in &add.owners {
+            chunk.adds.insert(*holder, index);
+            if add.redeliveries > 0 {
+                self.redeliveries.insert(*holder, add.redeliveries);
+            }
+        }
+        let bytes = bytes_of(&add.message);
+        self.push_item(Item::Add(add), bytes);
+    }
+
+    fn count_redeliveries(&mut self, owner: OwnerId, key: Key, count: u32) {
+        if count == 0 {
+            self.redeliveries.remove(&(owner, key));
+        } else {
+            self.redeliveries.insert((owner, key), count);
+        }
+    }
+
+    /// Takes a message back that waits in the same batch that its removal would be in. In another
+    /// batch it must stay: that one may survive without this one.
+    fn cancel(&mut self, owner: OwnerId, key: Key) -> bool {
+        let Some(chunk) = self.taken.chunks.last_mut() else { return false };
+        let Some(index) = chunk.adds.remove(&(owner, key)) else { return false };
+        let Some((_, Item::Add(add))) = chunk.items.get_mut(index) else { return false };
+        add.owners.retain(|holder| *holder != (owner, key));
+        if add.owners.is_empty() {
+            let bytes = bytes_of(&add.message);
+            // The message need not live until the batch is written.
+            add.message = Arc::default();
+            chunk.bytes = chunk.bytes.saturating_sub(bytes);
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+        true
+    }
+
+    pub(super) fn drop_place(&mut self, place: Place) {
+        self.live.drop(Some(place.segment), u64::from(place.bytes));
+    }
+
+    /// The record of an owner that was on its way stands there now.
+    pub(super) fn owner_stands(&mut self, id: OwnerId, place: Place) {
+        let Some(owner) = self.owners.get_mut(&id) else { return };
+        owner.witness = place.segment;
+        let old = owner.standing.stands(place);
+        self.drop_place(old);
+        self.live.add(place.segment, place.bytes);
+    }
+
+    /// The record of a branch that was on its way stands there now.
+    pub(super) fn branch_stands(&mut self, xid: &XaTransactionId, place: Place) {
+        let Some(branch) = self.branches.get_mut(xid) else { return };
+        let old = branch.stands(place);
+        self.drop_place(old);
+        self.live.add(place.segment, place.bytes);
+    }
+
+    /// A key of an owner stands in this segment.
+    pub(super) fn key_stands(&mut self, id: OwnerId, key: Key, segment: u32) {
+        if let Some(owner) = self.owners.get_mut(&id)
+            && key.sequence() >= owner.sequence
+        {
+            owner.sequence = key.sequence();
+            owner.witness = segment;
+        }
+    }
+}
+
+impl Standing {
+    /// Returns where the one before stood.
+    fn stands(&mut self, place: Place) -> Place {
+        self.pending = self.pending.saturating_sub(1);
+        mem::replace(&mut self.place, place)
+    }
+}
+
+/// What a message takes in memory and on the disk, about.
+fn bytes_of(message: &Message) -> usize {
+    let slices = [&message.marshalled_properties, &message.content];
+    slices.into_iter().flatten().map(|slice| slice.len()).sum::<usize>() + ITEM_BYTES
+}

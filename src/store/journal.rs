@@ -1,0 +1,307 @@
+//! The handle of a store, and how it is opened.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tracing::info;
+
+use super::audit::Audit;
+use super::disk::Disk;
+use super::epoch::Ownership;
+use super::error::StoreError;
+use super::front::Front;
+use super::group::Group;
+use super::keeper::Keeper;
+use super::options::JournalOptions;
+use super::owner::Owner;
+use super::place::{Key, Location, OwnerId};
+use super::reader::Reader;
+use super::recovered::{Recovered, RecoveredOwner};
+use super::recovery::recover;
+use super::replay::Replay;
+use super::segment::{JOURNAL, SEGMENT_BYTES_MAX};
+use super::shared::{Parts, Phase, Pressure, Settings, Shared, Wish};
+use super::ticket::Ticket;
+use super::writer::Writer;
+use crate::base::clock::Clock;
+use crate::openwire::Message;
+
+/// A segment must have room for its head.
+const SEGMENT_BYTES_MIN: u64 = 4 << 10;
+
+/// The store of a broker: a cloneable handle.
+///
+/// Dropping the last one without [`Self::close`] is like a crash: what waits is not written any more.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What a journal is opened with.
+pub struct Opening {
+    /// Who opens it, for those who find it locked.
+    pub node: String,
+    pub clock: Arc<dyn Clock>,
+    /// Called once, by a thread of the journal, when it fails. It has ended then.
+    pub on_failure: Box<dyn Fn(&StoreError) + Send + Sync>,
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+/// The parts of a journal whose threads are to be run, or which a test turns by hand.
+#[derive(Debug)]
+pub(super) struct Hands {
+    pub(super) writer: Writer,
+    pub(super) keeper: Keeper,
+    pub(super) reader: Reader,
+}
+
+impl Journal {
+    /// Opens or creates the store in `directory`: takes its lock, claims the next epoch, reads what is
+    /// there.
+    ///
+    /// # Errors
+    /// When another process has the lock, the directory holds the store of another broker, or the disk
+    /// fails.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        options: &JournalOptions,
+        opening: Opening,
+    ) -> Result<(Self, Recovered), StoreError> {
+        let (journal, recovered, hands) = Self::open_by_hand(disk, directory, options, opening)?;
+        let Hands { writer, keeper, reader } = hands;
+        journal.spawn("journal-writer", move || writer.run())?;
+        journal.spawn("journal-keeper", move || keeper.run())?;
+        journal.spawn("journal-reader", move || reader.run())?;
+        Ok((journal, recovered))
+    }
+
+    fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
+        let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
+        let thread = spawned.map_err(StoreError::io("start a thread for", self.directory()))?;
+        self.handle.threads.lock().push(thread);
+        Ok(())
+    }
+
+    /// Opens it without threads.
+    pub(super) fn open_by_hand(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        options: &JournalOptions,
+        opening: Opening,
+    ) -> Result<(Self, Recovered, Hands), StoreError> {
+        let Opening { node, clock, on_failure } = opening;
+        refuse_kahadb(&*disk, directory)?;
+        for path in [directory, &directory.join(JOURNAL)] {
+            disk.create_directory(path).map_err(StoreError::io("create", path))?;
+        }
+        let started = Instant::now();
+        let ownership = Ownership::claim(&*disk, directory, &node, clock.now_ms())?;
+        let found = recover(&*disk, directory, &ownership)?;
+        let mut replay = found.replay;
+        let tracked =
+            (options.max_failover_producers_to_track, options.failover_producers_audit_depth);
+        let audit = found.audit.map_or_else(
+            || Audit::new(tracked.0, tracked.1),
+            |audit| audit.bounded(tracked.0, tracked.1),
+        );
+        let batch_bytes =
+            usize::try_from(options.journal_max_write_batch_size).unwrap_or(usize::MAX);
+        let mut front = Front::new(&replay, audit.clone(), batch_bytes);
+        let recovered = recovered(&mut replay, &mut front);
+        let messages: usize = recovered.owners.iter().map(|owner| owner.messages.len()).sum();
+        info!(
+            "the store {} has {messages} messages in {} segments, {} damaged places; epoch {}, read in \
+             {} ms",
+            directory.display(),
+            found.segments.len(),
+            found.damage,
+            ownership.epoch,
+            started.elapsed().as_millis()
+        );
+        let segment_bytes =
+            options.journal_max_file_length.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        let shared = Arc::new(Shared::new(Parts {
+            disk,
+            directory: directory.to_owned(),
+            settings: Settings {
+                segment_bytes: u32::try_from(segment_bytes).unwrap_or(u32::MAX),
+                sync: options.sync,
+                sync_interval: options.journal_disk_sync_interval,
+            },
+            ownership,
+            front,
+            segments: found.segments,
+            next_owner: replay.counters.next_owner,
+            number: found.number,
+            on_failure,
+        }));
+        let mut writer = Writer::new(Arc::clone(&shared), found.seals, audit, replay.counters);
+        shared.prepare(0)?;
+        let first = shared.room.lock().next.take();
+        if let Some(first) = first {
+            writer.begin_first(first)?;
+        }
+        let keeper = Keeper::new(Arc::clone(&shared), found.leftovers);
+        let reader = Reader::new(Arc::clone(&shared));
+        let handle = Handle { shared, threads: Mutex::default() };
+        let journal = Self { handle: Arc::new(handle) };
+        Ok((journal, recovered, Hands { writer, keeper, reader }))
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
+    }
+
+    /// A new owner's name; never used before in this store.
+    pub fn next_owner(&self) -> OwnerId {
+        OwnerId(self.shared().next_owner.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Who is to be told of an owner's messages.
+    pub fn register(&self, id: OwnerId, owner: Weak<dyn Owner>) {
+        self.shared().registry.lock().insert(id, owner);
+    }
+
+    /// Appends changes. Takes no time and cannot fail: they go to a buffer, and the thread is woken. A
+    /// group without entries is durable when all that was appended before is.
+    pub fn append(&self, group: Group) -> Ticket {
+        let shared = self.shared();
+        for entry in &group.entries {
+            if let super::Entry::OwnerGone { id, .. } = entry {
+                shared.registry.lock().remove(id);
+            }
+        }
+        let mut front = shared.front.lock();
+        if shared.phase() != Phase::Running {
+            // Nobody is told of what comes after the end.
+            return Ticket::never();
+        }
+        let wake = front.is_empty() || group.wanted && !front.is_wanted();
+        let ticket = front.push(group);
+        let bytes = front.bytes;
+        drop(front);
+        shared.unwritten.store(bytes, Ordering::Relaxed);
+        if wake {
+            shared.work.notify_one();
+        }
+        ticket
+    }
+
+    /// Has the bodies read, in order, by the reader thread, which calls [`Owner::fetched`].
+    pub fn fetch(&self, owner: Weak<dyn Owner>, wanted: Vec<(Key, Location)>) {
+        self.shared().wishes.lock().push_back(Wish { owner, wanted });
+        self.shared().wished.notify_one();
+    }
+
+    /// Whether a message with this producer sequence was stored before. When it was, it is durable no
+    /// later than what is appended now.
+    pub fn is_duplicate(&self, message: &Message) -> bool {
+        self.shared().front.lock().audit.knows(message)
+    }
+
+    /// Whether producers may add now.
+    pub fn pressure(&self) -> Pressure {
+        self.shared().pressure()
+    }
+
+    /// Wakes when the pressure may have changed.
+    pub fn changed(&self) -> &Notify {
+        &self.shared().changed
+    }
+
+    /// Bytes of the journal's files.
+    pub fn used_bytes(&self) -> u64 {
+        self.shared().used_bytes()
+    }
+
+    /// Bytes of the journal that somebody needs.
+    pub fn live_bytes(&self) -> u64 {
+        self.shared().front.lock().live.total()
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.shared().directory
+    }
+
+    /// What ended the journal, if it has failed.
+    pub fn failure(&self) -> Option<StoreError> {
+        self.shared().failure()
+    }
+
+    /// Writes what waits, ends the threads and releases the lock.
+    pub fn close(&self) {
+        self.shared().enter(Phase::Closing);
+        self.handle.join();
+        self.shared().ownership.release();
+    }
+}
+
+impl Handle {
+    fn join(&self) {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            // The last handle may have been dropped by a thread of the journal itself.
+            if thread.thread().id() != thread::current().id() && thread.join().is_err() {
+                tracing::error!("a thread of the store has panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.enter(Phase::Ended);
+        self.join();
+    }
+}
+
+/// A directory of the Java broker is left as it is.
+fn refuse_kahadb(disk: &dyn Disk, directory: &Path) -> Result<(), StoreError> {
+    let Ok(names) = disk.list(directory) else { return Ok(()) };
+    let of_java =
+        |name: &String| name == "db.data" || name.starts_with("db-") && name.ends_with(".log");
+    match names.into_iter().find(of_java) {
+        Some(file) => Err(StoreError::KahaDb { directory: directory.to_owned(), file }),
+        None => Ok(()),
+    }
+}
+
+/// Takes out of the replay what is told to the broker, and counts it as live.
+fn recovered(replay: &mut Replay, front: &mut Front) -> Recovered {
+    let mut owners = Vec::with_capacity(replay.owners.len());
+    for (id, mut owner) in std::mem::take(&mut replay.owners) {
+        replay.counters.next_owner = replay.counters.next_owner.max(id.0.saturating_add(1));
+        let Some((record, _)) = owner.record.take() else { continue };
+        let messages = owner.take_messages();
+        for (key, stored) in &messages {
+            front.live.add(stored.at.segment, stored.at.bytes);
+            if stored.redeliveries > 0 {
+                front.redeliveries.insert((id, *key), stored.redeliveries);
+            }
+        }
+        owners.push(RecoveredOwner { id, record, messages, sequence: owner.sequence });
+    }
+    owners.sort_by_key(|owner| owner.id);
+    let mut branches: Vec<_> = std::mem::take(&mut replay.branches).into_values().collect();
+    branches.sort_by_key(|(order, ..)| *order);
+    let branches = branches.into_iter().map(|(_, branch, _)| branch).collect();
+    Recovered { owners, branches, broker_sequence: replay.counters.broker_sequence }
+}

@@ -1,0 +1,381 @@
+//! The way back: from the files of a store to what it held.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::{error, warn};
+
+use super::audit::Audit;
+use super::batch::BatchView;
+use super::disk::{Disk, File, read_all};
+use super::epoch::Ownership;
+use super::error::StoreError;
+use super::record::{Kind, Record, decode_message};
+use super::replay::{Place, Replay, events_of};
+use super::scan::{End, Source, scan};
+use super::segment::{FORMAT, HeadRead, JOURNAL, Seal, SegmentHead, SegmentName};
+
+/// Bytes in which the head of a segment is looked for first, and at most.
+const HEAD_BYTES: u64 = 4 << 10;
+const HEAD_BYTES_MAX: u64 = 16 << 20;
+const QUARANTINE: &str = "quarantine";
+
+/// A segment that nothing is appended to any more.
+#[derive(Debug, Clone)]
+pub(super) struct Sealed {
+    pub(super) name: SegmentName,
+    pub(super) salt: u64,
+    pub(super) start: u32,
+    /// What came before it; `None` when its head cannot be read.
+    pub(super) before: Option<Seal>,
+    pub(super) end: Seal,
+    /// What recovery has set aside.
+    pub(super) damage: Vec<(u32, u32)>,
+    /// Of the file.
+    pub(super) length: u64,
+}
+
+/// What the files of a store held.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) replay: Replay,
+    /// The oldest first.
+    pub(super) segments: Vec<Sealed>,
+    pub(super) seals: Vec<Seal>,
+    pub(super) audit: Option<Audit>,
+    /// Files that belong to nothing: prepared and never used, or written by an owner that was one no more.
+    pub(super) leftovers: Vec<String>,
+    /// The highest number in the name of any segment.
+    pub(super) number: u32,
+    /// Damaged places.
+    pub(super) damage: usize,
+}
+
+/// A file that may be a segment.
+#[derive(Debug)]
+struct Candidate {
+    name: SegmentName,
+    file: Arc<dyn File>,
+    length: u64,
+    /// With its length.
+    head: Option<(SegmentHead, u32)>,
+}
+
+/// Reads what the journal in `directory` holds. Changes nothing but to copy what is damaged aside.
+pub(super) fn recover(
+    disk: &dyn Disk,
+    directory: &Path,
+    ownership: &Ownership,
+) -> Result<Found, StoreError> {
+    let mut recovery = Recovery { disk, directory, ownership };
+    let mut leftovers = Vec::new();
+    let (candidates, number) = recovery.candidates(&mut leftovers)?;
+    let heads = || candidates.iter().filter_map(|found| found.head.as_ref().map(|(head, _)| head));
+    let seals: BTreeMap<u64, Seal> = heads()
+        .max_by_key(|head| head.name.epoch)
+        .map(|head| head.seals.iter().map(|seal| (seal.epoch, *seal)).collect())
+        .unwrap_or_default();
+    let top = candidates.iter().map(|found| found.name.epoch).max().unwrap_or(0);
+    let top_is_known = heads().any(|head| head.name.epoch == top);
+    let belongs = |name: SegmentName| {
+        name.epoch == top
+            || seals.get(&name.epoch).is_some_and(|seal| name.number <= seal.segment)
+            || !top_is_known && !seals.contains_key(&name.epoch)
+    };
+    let ends: BTreeMap<SegmentName, Seal> = heads()
+        .map(|head| head.before)
+        .chain(seals.values().copied())
+        .map(|seal| (SegmentName { number: seal.segment, epoch: seal.epoch }, seal))
+        .collect();
+    let (mut used, strays): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|found| belongs(found.name));
+    leftovers.extend(strays.iter().map(|stray| stray.name.log()));
+    used.sort_by_key(|found| found.name);
+
+    let mut replay = Replay::default();
+    let mut segments: Vec<Sealed> = Vec::new();
+    let mut damage = 0;
+    let count = used.len();
+    for (index, found) in used.into_iter().enumerate() {
+        let end = match ends.get(&found.name) {
+            Some(seal) => End::At(*seal),
+            None if index + 1 == count => End::Open,
+            None => End::Closed,
+        };
+        let before = segments.last().map(|sealed| sealed.end);
+        damage += recovery.missing(before, &found);
+        let sealed = recovery.read(&found, before, end, &mut replay)?;
+        damage += sealed.damage.len();
+        segments.push(sealed);
+    }
+    let audit = recovery.audit(&segments)?;
+    let mut seals: Vec<Seal> = Vec::new();
+    for sealed in &segments {
+        match seals.last_mut() {
+            Some(last) if last.epoch == sealed.end.epoch => *last = sealed.end,
+            _ => seals.push(sealed.end),
+        }
+    }
+    Ok(Found { replay, segments, seals, audit, leftovers, number, damage })
+}
+
+struct Recovery<'a> {
+    disk: &'a dyn Disk,
+    directory: &'a Path,
+    ownership: &'a Ownership,
+}
+
+impl Recovery<'_> {
+    /// All files that hold anything, and the highest number in a name.
+    fn candidates(&self, leftovers: &mut Vec<String>) -> Result<(Vec<Candidate>, u32), StoreError> {
+        let journal = self.directory.join(JOURNAL);
+        let names = self.disk.list(&journal).map_err(StoreError::io("list", &journal))?;
+        let mut names: Vec<_> =
+            names.iter().filter_map(|name| SegmentName::parse(name, "log")).collect();
+        names.sort();
+        let number = names.last().map_or(0, |name| name.number);
+        let mut candidates = Vec::new();
+        for name in names {
+            let path = name.log_path(self.directory);
+            let file = match self.disk.open(&path) {
+                // The owner before us was still deleting what nobody needs.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened.map_err(StoreError::io("open", &path))?,
+            };
+            let length = file.length().map_err(StoreError::io("measure", &path))?;
+            match self.head(name, &*file, length)? {
+                HeadRead::Valid(head, length_of_head) => {
+                    let head = Some((head, length_of_head));
+                    candidates.push(Candidate { name, file, length, head });
+                }
+                HeadRead::Blank if length == 0 => leftovers.push(name.log()),
+                HeadRead::Blank | HeadRead::Damaged => {
+                    candidates.push(Candidate { name, file, length, head: None });
+                }
+                HeadRead::Format(found) => {
+                    return Err(StoreError::Format { path, found, known: FORMAT });
+                }
+            }
+        }
+        self.drop_unused(&mut candidates, leftovers)?;
+        Ok((candidates, number))
+    }
+
+    fn head(
+        &self,
+        name: SegmentName,
+        file: &dyn File,
+        length: u64,
+    ) -> Result<HeadRead, StoreError> {
+        let mut limit = HEAD_BYTES;
+        loop {
+            let bytes = read_all(file, limit)
+                .map_err(StoreError::io("read", &name.log_path(self.directory)))?;
+            let read = SegmentHead::parse(&bytes, name);
+            if limit >= length.min(HEAD_BYTES_MAX) || !matches!(read, HeadRead::Damaged) {
+                return Ok(read);
+            }
+            limit *= 16;
+        }
+    }
+
+    /// Files without a valid head are segments only if something was confirmed in them.
+    fn drop_unused(
+        &self,
+        candidates: &mut Vec<Candidate>,
+        leftovers: &mut Vec<String>,
+    ) -> Result<(), StoreError> {
+        let heads = || candidates.iter().filter_map(|found| found.head.as_ref());
+        let known: Vec<(u64, u32)> = heads()
+            .flat_map(|(head, _)| head.seals.iter().chain([&head.before]))
+            .map(|seal| (seal.epoch, seal.segment))
+            .collect();
+        let mut kept = Vec::new();
+        for found in candidates.drain(..) {
+            let is_known = known.contains(&(found.name.epoch, found.name.number));
+            if found.head.is_some() || is_known || self.has_batch(&found)? {
+                kept.push(found);
+            } else {
+                leftovers.push(found.name.log());
+            }
+        }
+        *candidates = kept;
+        Ok(())
+    }
+
+    fn has_batch(&self, found: &Candidate) -> Result<bool, StoreError> {
+        let Some(salt) = self.ownership.salt_of(found.name.epoch) else { return Ok(false) };
+        let path = found.name.log_path(self.directory);
+        let bytes = read_all(&*found.file, u64::MAX).map_err(StoreError::io("read", &path))?;
+        let (name, bytes) = (found.name, &bytes[..]);
+        let source = Source { name, salt, bytes, start: 0, before: None, end: End::Open };
+        Ok(source.has_batch())
+    }
+
+    /// Counts a gap between a segment and the one before.
+    fn missing(&self, before: Option<Seal>, found: &Candidate) -> usize {
+        let (Some(before), Some((head, _))) = (before, &found.head) else { return 0 };
+        if head.before.segment == before.segment {
+            return 0;
+        }
+        error!(
+            "journal segments between {} and {} are missing: what they held is lost, and what they \
+             removed may be back",
+            before.segment, found.name.number
+        );
+        1
+    }
+
+    /// Replays one segment.
+    fn read(
+        &mut self,
+        found: &Candidate,
+        before: Option<Seal>,
+        end: End,
+        replay: &mut Replay,
+    ) -> Result<Sealed, StoreError> {
+        let path = found.name.log_path(self.directory);
+        let bytes = read_all(&*found.file, u64::MAX).map_err(StoreError::io("read", &path))?;
+        let (name, length) = (found.name, found.length);
+        let (salt, start, before) = match &found.head {
+            Some((head, length)) => (head.salt, *length, Some(head.before)),
+            None => (self.ownership.salt_of(name.epoch).unwrap_or(0), 0, before),
+        };
+        // Without a head the chain that leads into the segment is not known for certain.
+        let chain = found.head.as_ref().and(before);
+        let source = Source { name, salt, bytes: &bytes, start, before: chain, end };
+        let mut unknown = Vec::new();
+        let scanned = scan(source, |batch| {
+            replay_batch(batch, name.number, replay, &mut unknown);
+        });
+        for text in unknown {
+            error!("{}: {text}", path.display());
+        }
+        if scanned.torn > 0 {
+            warn!(
+                "{}: cut off at {}: the {} bytes behind were being written when the broker stopped",
+                path.display(),
+                scanned.end.end,
+                scanned.torn
+            );
+        }
+        for (from, to) in &scanned.damage {
+            self.quarantine(name, &bytes, *from, *to)?;
+        }
+        let (end, damage) = (scanned.end, scanned.damage);
+        Ok(Sealed { name, salt, start, before, end, damage, length })
+    }
+
+    /// Keeps damaged bytes for people to look at.
+    fn quarantine(
+        &self,
+        name: SegmentName,
+        bytes: &[u8],
+        from: u32,
+        to: u32,
+    ) -> Result<(), StoreError> {
+        let directory = self.directory.join(QUARANTINE);
+        let path = directory.join(format!("{}-{from}-{to}", name.log()));
+        error!(
+            "{}: damaged from {from} to {to}: what was stored there is lost; the bytes are kept in {}",
+            name.log_path(self.directory).display(),
+            path.display()
+        );
+        self.disk.create_directory(&directory).map_err(StoreError::io("create", &directory))?;
+        let file = match self.disk.create(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+            created => created.map_err(StoreError::io("create", &path))?,
+        };
+        let end = usize::try_from(to).unwrap_or(usize::MAX).min(bytes.len());
+        let damaged = usize::try_from(from).ok().and_then(|from| bytes.get(from..end));
+        file.write_at(damaged.unwrap_or_default(), 0).map_err(StoreError::io("write", &path))?;
+        file.sync().map_err(StoreError::io("sync", &path))
+    }
+
+    /// The audit: its last snapshot, and the messages behind that.
+    fn audit(&self, segments: &[Sealed]) -> Result<Option<Audit>, StoreError> {
+        for (index, sealed) in segments.iter().enumerate().rev() {
+            if self.audit_of(sealed)?.is_some() {
+                let mut audit = None;
+                for sealed in segments.get(index..).unwrap_or_default() {
+                    audit = self.audit_from(sealed, audit)?;
+                }
+                return Ok(audit);
+            }
+        }
+        Ok(None)
+    }
+
+    fn audit_of(&self, sealed: &Sealed) -> Result<Option<Audit>, StoreError> {
+        self.audit_from(sealed, None)
+    }
+
+    fn audit_from(
+        &self,
+        sealed: &Sealed,
+        mut audit: Option<Audit>,
+    ) -> Result<Option<Audit>, StoreError> {
+        let bytes = sealed.load(self.disk, self.directory)?;
+        scan(sealed.source(&bytes), |batch| {
+            for record in batch.records() {
+                if record.kind == Kind::Audit as u8 {
+                    if let Ok(Record::Audit(snapshot)) = Record::parse(record.kind, record.body) {
+                        audit = Some(snapshot);
+                    }
+                } else if record.kind == Kind::Add as u8
+                    && let Some(audit) = &mut audit
+                    && let Ok(Record::Add(held)) = Record::parse(record.kind, record.body)
+                    && let Ok(message) = decode_message(Bytes::copy_from_slice(held.message))
+                {
+                    audit.mark(&message);
+                }
+            }
+        });
+        Ok(audit)
+    }
+}
+
+impl Sealed {
+    /// All of its bytes up to its end.
+    pub(super) fn load(&self, disk: &dyn Disk, directory: &Path) -> Result<Vec<u8>, StoreError> {
+        let path = self.name.log_path(directory);
+        let file = disk.open(&path).map_err(StoreError::io("open", &path))?;
+        read_all(&*file, u64::from(self.end.end)).map_err(StoreError::io("read", &path))
+    }
+
+    pub(super) fn source<'a>(&self, bytes: &'a [u8]) -> Source<'a> {
+        let before = if self.start == 0 { None } else { self.before };
+        let (name, salt, start) = (self.name, self.salt, self.start);
+        Source { name, salt, bytes, start, before, end: End::At(self.end) }
+    }
+}
+
+fn replay_batch(
+    batch: BatchView<'_>,
+    segment: u32,
+    replay: &mut Replay,
+    unknown: &mut Vec<String>,
+) {
+    for view in batch.records() {
+        let bytes = view.bytes.len();
+        match Record::parse(view.kind, view.body) {
+            Ok(record) => {
+                if let Record::Add(held) | Record::Copy(held) = &record {
+                    let counters = &mut replay.counters;
+                    counters.broker_sequence = counters.broker_sequence.max(held.broker_sequence);
+                }
+                events_of(&record, segment, view.offset, bytes, |event| {
+                    replay.event(segment, event);
+                });
+                let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+                replay.state(record, Place { segment, bytes });
+            }
+            Err(error) => {
+                unknown.push(format!("the record at {} is not understood: {error}", view.offset))
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What the threads of a journal share.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
+
+use super::disk::{Disk, File};
+use super::epoch::Ownership;
+use super::error::StoreError;
+use super::front::Front;
+use super::options::SyncStrategy;
+use super::owner::Owner;
+use super::place::{Key, Location, OwnerId};
+use super::recovery::Sealed;
+use super::segment::SegmentName;
+
+/// Bytes that may wait to be written before producers are held.
+const UNWRITTEN_BYTES_MAX: usize = 8 << 20;
+
+/// Told of the first failure.
+pub(super) type OnFailure = Box<dyn Fn(&StoreError) + Send + Sync>;
+
+/// How a journal is to work.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) segment_bytes: u32,
+    pub(super) sync: SyncStrategy,
+    pub(super) sync_interval: Duration,
+}
+
+pub(super) struct Shared {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) directory: PathBuf,
+    pub(super) settings: Settings,
+    pub(super) ownership: Ownership,
+    pub(super) front: Mutex<Front>,
+    /// The writer waits here, with `front`.
+    pub(super) work: Condvar,
+    pub(super) unwritten: AtomicUsize,
+    pub(super) registry: Mutex<HashMap<OwnerId, Weak<dyn Owner>, RandomState>>,
+    pub(super) next_owner: AtomicU64,
+    pub(super) segments: Mutex<BTreeMap<u32, Segment>>,
+    pub(super) room: Mutex<Room>,
+    /// The keeper waits here, with `room`.
+    pub(super) chores: Condvar,
+    /// The writer waits here for a segment, with `room`.
+    pub(super) ready: Condvar,
+    pub(super) wishes: Mutex<VecDeque<Wish>>,
+    /// The reader waits here, with `wishes`.
+    pub(super) wished: Condvar,
+    phase: AtomicU8,
+    full: AtomicBool,
+    pub(super) changed: Notify,
+    /// The first failure. What the disk holds after it is unknown, so nothing more is written.
+    broken: Mutex<Option<StoreError>>,
+    on_failure: OnFailure,
+}
+
+/// A segment that exists.
+#[derive(Debug, Clone)]
+pub(super) struct Segment {
+    pub(super) name: SegmentName,
+    pub(super) salt: u64,
+    /// Of its file.
+    pub(super) length: u64,
+    /// Once nothing is appended any more and all owners know where their messages lie in it.
+    pub(super) sealed: Option<Sealed>,
+}
+
+/// The segment after the one that is written.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    pub(super) next: Option<Prepared>,
+    /// Bytes that the next one must have at least, once one is asked for.
+    pub(super) asked: Option<u32>,
+    /// The number of the newest segment, prepared or not.
+    pub(super) number: u32,
+    /// There may be something to clean.
+    pub(super) dirty: bool,
+}
+
+/// A file that waits to become a segment.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) name: SegmentName,
+    pub(super) file: Arc<dyn File>,
+    pub(super) length: u32,
+}
+
+/// Bodies to be read.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) owner: Weak<dyn Owner>,
+    pub(super) wanted: Vec<(Key, Location)>,
+}
+
+/// Whether producers may add.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pressure {
+    Free,
+    /// More waits to be written than should.
+    Congested,
+    /// The disk has no room for another segment. What is left is kept for acknowledgements.
+    Full,
+}
+
+/// How far the life of a journal has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Running = 0,
+    /// What waits is written, then it ends.
+    Closing = 1,
+    /// Nothing more is written.
+    Ended = 2,
+}
+
+/// What a journal begins with.
+pub(super) struct Parts {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) directory: PathBuf,
+    pub(super) settings: Settings,
+    pub(super) ownership: Ownership,
+    pub(super) front: Front,
+    pub(super) segments: Vec<Sealed>,
+    pub(super) next_owner: u64,
+    pub(super) number: u32,
+    pub(super) on_failure: OnFailure,
+}
+
+impl Shared {
+    pub(super) fn new(parts: Parts) -> Self {
+        let segments = parts.segments.into_iter().map(|sealed| {
+            let (name, salt, length) = (sealed.name, sealed.salt, sealed.length);
+            (name.number, Segment { name, salt, length, sealed: Some(sealed) })
+        });
+        Self {
+            disk: parts.disk,
+            directory: parts.directory,
+            settings: parts.settings,
+            ownership: parts.ownership,
+            front: Mutex::new(parts.front),
+            work: Condvar::new(),
+            unwritten: AtomicUsize::new(0),
+            registry: Mutex::default(),
+            next_owner: AtomicU64::new(parts.next_owner),
+            segments: Mutex::new(segments.collect()),
+            room: Mutex::new(Room { number: parts.number, ..Room::default() }),
+            chores: Condvar::new(),
+            ready: Condvar::new(),
+            wishes: Mutex::default(),
+            wished: Condvar::new(),
+            phase: AtomicU8::new(Phase::Running as u8),
+            full: AtomicBool::new(false),
+            changed: Notify::new(),
+            broken: Mutex::new(None),
+            on_failure: parts.on_failure,
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Running,
+            1 => Phase::Closing,
+            _ => Phase::Ended,
+        }
+    }
+
+    /// Goes on to a later phase, and wakes all threads.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        // Each lock is taken once, so that nobody who has just looked goes to sleep after this.
+        drop(self.front.lock());
+        self.work.notify_all();
+        drop(self.room.lock());
+        self.chores.notify_all();
+        self.ready.notify_all();
+        drop(self.wishes.lock());
+        self.wished.notify_all();
+    }
+
+    /// The journal has failed: it ends without a word to those who wait.
+    pub(super) fn fail(&self, error: StoreError) {
+        self.enter(Phase::Ended);
+        let mut broken = self.broken.lock();
+        if broken.is_none() {
+            tracing::error!("the store {} has failed: {error}", self.directory.display());
+            *broken = Some(error.clone());
+            drop(broken);
+            (self.on_failure)(&error);
+        }
+    }
+
+    pub(super) fn failure(&self) -> Option<StoreError> {
+        self.broken.lock().clone()
+    }
+
+    pub(super) fn pressure(&self) -> Pressure {
+        if self.full.load(Ordering::Relaxed) {
+            Pressure::Full
+        } else if self.unwritten.load(Ordering::Relaxed) > UNWRITTEN_BYTES_MAX {
+            Pressure::Congested
+        } else {
+            Pressure::Free
+        }
+    }
+
+    pub(super) fn set_full(&self, full: bool) {
+        if self.full.swap(full, Ordering::Relaxed) != full {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// So much waits to be written now.
+    pub(super) fn set_unwritten(&self, bytes: usize) {
+        let before = self.unwritten.swap(bytes, Ordering::Relaxed);
+        if before > UNWRITTEN_BYTES_MAX && bytes <= UNWRITTEN_BYTES_MAX {
+            self.changed.notify_waiters();
+        }
+    }
+
+    pub(super) fn owner(&self, id: OwnerId) -> Option<Arc<dyn Owner>> {
+        self.registry.lock().get(&id).and_then(Weak::upgrade)
+    }
+
+    pub(super) fn used_bytes(&self) -> u64 {
+        let next = self.room.lock().next.as_ref().map_or(0, |next| u64::from(next.length));
+        self.segments.lock().values().map(|segment| segment.length).sum::<u64>() + next
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
