@@ -137,11 +137,12 @@ fn arbitrate(
 ) -> Result<(), StoreError> {
     let claims = directory.join(CLAIMS);
     let path = claims.join(format!("epoch-{epoch:020}"));
-    let claim = disk.create(&path).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => {
+    let claim = disk.create(&path).map_err(|error| {
+        if error.kind() == ErrorKind::AlreadyExists {
             StoreError::Contended { directory: directory.to_owned(), epoch }
+        } else {
+            StoreError::io("create", &path)(error)
         }
-        _ => StoreError::io("create", &path)(error),
     })?;
     claim.write_at(holder.as_bytes(), 0).map_err(StoreError::io("write", &path))?;
     claim.sync().map_err(StoreError::io("sync", &path))?;

@@ -226,10 +226,7 @@ impl Front {
                 self.count_redeliveries(owner, key, count);
                 self.push_item(Item::Redelivered(owner, key, count), 0);
             }
-            Entry::Owner { id, record } => {
-                self.owners.entry(id).or_default().standing.pending += 1;
-                self.push_item(Item::Owner(id, record), 0);
-            }
+            Entry::Owner { id, record } => self.push_owner(id, record),
             Entry::OwnerGone { id, bytes } => {
                 self.live.drop(None, bytes);
                 if let Some(owner) = self.owners.remove(&id) {
@@ -239,11 +236,7 @@ impl Front {
                 self.copying.retain(|(owner, _)| *owner != id);
                 self.push_item(Item::OwnerGone(id), 0);
             }
-            Entry::Prepared(branch) => {
-                self.branches.entry(branch.xid.clone()).or_default().pending += 1;
-                let bytes = branch.sends.iter().map(|message| bytes_of(message)).sum();
-                self.push_item(Item::Prepared(branch), bytes);
-            }
+            Entry::Prepared(branch) => self.push_branch(branch),
             Entry::Outcome(xid) => {
                 if let Some(branch) = self.branches.remove(&xid) {
                     self.drop_place(branch.place);
@@ -251,6 +244,17 @@ impl Front {
                 self.push_item(Item::Outcome(xid), 0);
             }
         }
+    }
+
+    pub(super) fn push_owner(&mut self, id: OwnerId, record: OwnerRecord) {
+        self.owners.entry(id).or_default().standing.pending += 1;
+        self.push_item(Item::Owner(id, record), 0);
+    }
+
+    pub(super) fn push_branch(&mut self, branch: Branch) {
+        self.branches.entry(branch.xid.clone()).or_default().pending += 1;
+        let bytes = branch.sends.iter().map(|message| bytes_of(message)).sum();
+        self.push_item(Item::Prepared(branch), bytes);
     }
 
     fn push_add(&mut self, add: Add) {
@@ -292,14 +296,27 @@ impl Front {
         true
     }
 
-    pub(super) fn drop_place(&mut self, place: Place) {
+    /// Whether a segment holds what is so of an owner or a branch.
+    pub(super) fn has_states_in(&self, segment: u32) -> bool {
+        self.owners.values().any(|owner| owner.standing.is_in(segment))
+            || self.branches.values().any(|branch| branch.is_in(segment))
+    }
+
+    /// Owners whose highest key sequence no later segment says, and none that is on its way.
+    pub(super) fn witnessed_in(&self, segment: u32) -> Vec<OwnerId> {
+        let witnessed = self.owners.iter().filter(|(_, owner)| {
+            owner.witness == segment && owner.sequence > 0 && owner.standing.pending == 0
+        });
+        witnessed.map(|(id, _)| *id).collect()
+    }
+
+    fn drop_place(&mut self, place: Place) {
         self.live.drop(Some(place.segment), u64::from(place.bytes));
     }
 
     /// The record of an owner that was on its way stands there now.
     pub(super) fn owner_stands(&mut self, id: OwnerId, place: Place) {
         let Some(owner) = self.owners.get_mut(&id) else { return };
-        owner.witness = place.segment;
         let old = owner.standing.stands(place);
         self.drop_place(old);
         self.live.add(place.segment, place.bytes);
@@ -313,18 +330,23 @@ impl Front {
         self.live.add(place.segment, place.bytes);
     }
 
-    /// A key of an owner stands in this segment.
-    pub(super) fn key_stands(&mut self, id: OwnerId, key: Key, segment: u32) {
+    /// A record that says this key sequence of an owner stands in this segment.
+    pub(super) fn sequence_stands(&mut self, id: OwnerId, sequence: u64, segment: u32) {
         if let Some(owner) = self.owners.get_mut(&id)
-            && key.sequence() >= owner.sequence
+            && sequence >= owner.sequence
         {
-            owner.sequence = key.sequence();
+            owner.sequence = sequence;
             owner.witness = segment;
         }
     }
 }
 
 impl Standing {
+    /// Whether it is the newest one, and stands in this segment.
+    pub(super) fn is_in(&self, segment: u32) -> bool {
+        self.pending == 0 && self.place.segment == segment
+    }
+
     /// Returns where the one before stood.
     fn stands(&mut self, place: Place) -> Place {
         self.pending = self.pending.saturating_sub(1);

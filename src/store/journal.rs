@@ -159,6 +159,7 @@ impl Journal {
         if let Some(first) = first {
             writer.begin_first(first)?;
         }
+        shared.wake_keeper();
         let keeper = Keeper::new(Arc::clone(&shared), found.leftovers);
         let reader = Reader::new(Arc::clone(&shared));
         let handle = Handle { shared, threads: Mutex::default() };
@@ -178,6 +179,7 @@ impl Journal {
     /// Who is to be told of an owner's messages.
     pub fn register(&self, id: OwnerId, owner: Weak<dyn Owner>) {
         self.shared().registry.lock().insert(id, owner);
+        self.shared().may_clean_again();
     }
 
     /// Appends changes. Takes no time and cannot fail: they go to a buffer, and the thread is woken. A

@@ -1,12 +1,18 @@
-//! The thread that keeps the files in order: it has the next segment ready before it is needed.
+//! The thread that keeps the files in order: it has the next segment ready before it is needed, cleans
+//! old ones, and writes the footers of those that stay.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::cleaner::{Cleaner, Step};
 use super::error::StoreError;
+use super::footer;
+use super::recovery::Sealed;
 use super::segment::{JOURNAL, SegmentName};
 use super::shared::{Phase, Prepared, Shared};
 
@@ -19,11 +25,15 @@ pub(super) struct Keeper {
     /// Files that belong to nothing.
     leftovers: Vec<String>,
     retry: Option<Instant>,
+    cleaner: Cleaner,
+    /// Segments that get no footer: they are damaged, or the disk is full.
+    given_up: HashSet<SegmentName>,
 }
 
 impl Keeper {
     pub(super) fn new(shared: Arc<Shared>, leftovers: Vec<String>) -> Self {
-        Self { shared, leftovers, retry: None }
+        let cleaner = Cleaner::new(Arc::clone(&shared));
+        Self { shared, leftovers, retry: None, cleaner, given_up: HashSet::new() }
     }
 
     /// The life of the thread.
@@ -37,26 +47,91 @@ impl Keeper {
 
     /// Returns when there is something to do, or with `false` at the end.
     fn wait(&self) -> bool {
-        let mut room = self.shared.room.lock();
-        while self.shared.phase() == Phase::Running && self.leftovers.is_empty() && !room.dirty {
+        let shared = &self.shared;
+        let mut room = shared.room.lock();
+        // Set before the look, so that what becomes durable after it wakes this thread.
+        shared.keeper_waits.store(self.cleaner.is_waiting(), Ordering::SeqCst);
+        while shared.phase() == Phase::Running && !room.dirty && !self.cleaner.is_ready() {
             match (room.asked, self.retry) {
                 (Some(_), None) => break,
                 (Some(_), Some(retry)) => {
-                    if self.shared.chores.wait_until(&mut room, retry).timed_out() {
+                    if shared.chores.wait_until(&mut room, retry).timed_out() {
                         break;
                     }
                 }
-                (None, _) => self.shared.chores.wait(&mut room),
+                (None, _) => shared.chores.wait(&mut room),
             }
         }
-        self.shared.phase() == Phase::Running
+        shared.phase() == Phase::Running
     }
 
-    /// Does what there is to do.
+    /// Does a part of what there is to do.
     pub(super) fn turn(&mut self) -> Result<(), StoreError> {
+        self.shared.room.lock().dirty = false;
         self.prepare()?;
         self.remove_leftovers()?;
-        self.shared.room.lock().dirty = false;
+        let more = match self.cleaner.step()? {
+            Step::Done => true,
+            Step::Idle => self.tidy()?,
+            Step::Waiting => false,
+        };
+        self.shared.room.lock().dirty |= more;
+        Ok(())
+    }
+
+    /// Cuts off what one sealed segment has behind its end and writes its footer; says whether there
+    /// was one to do.
+    fn tidy(&mut self) -> Result<bool, StoreError> {
+        let next = {
+            let segments = self.shared.segments.lock();
+            let mut sealed = segments.values().filter_map(|segment| segment.sealed.as_ref());
+            sealed
+                .find(|sealed| sealed.index.is_none() && !self.given_up.contains(&sealed.name))
+                .cloned()
+        };
+        let Some(mut sealed) = next else { return Ok(false) };
+        self.shared.ownership.check()?;
+        if let Err(error) = self.trim(&mut sealed).and_then(|()| self.index(&mut sealed)) {
+            // Only space and time are lost.
+            warn!("{error}");
+        }
+        if sealed.index.is_none() {
+            self.given_up.insert(sealed.name);
+        }
+        if let Some(segment) = self.shared.segments.lock().get_mut(&sealed.name.number) {
+            self.shared.sealed_bytes.fetch_add(sealed.used(), Ordering::Relaxed);
+            self.shared.sealed_bytes.fetch_sub(segment.length, Ordering::Relaxed);
+            segment.length = sealed.used();
+            segment.sealed = Some(sealed);
+        }
+        Ok(true)
+    }
+
+    fn trim(&self, sealed: &mut Sealed) -> Result<(), StoreError> {
+        let end = u64::from(sealed.end.end);
+        if sealed.length > end {
+            let path = sealed.name.log_path(&self.shared.directory);
+            let file = self.shared.disk.open(&path).map_err(StoreError::io("open", &path))?;
+            file.truncate(end).map_err(StoreError::io("cut off", &path))?;
+            sealed.length = end;
+        }
+        Ok(())
+    }
+
+    fn index(&self, sealed: &mut Sealed) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let bytes = sealed.load(&*shared.disk, &shared.directory)?;
+        let Some(footer) = footer::build(sealed, &bytes) else { return Ok(()) };
+        let path = sealed.name.index_path(&shared.directory);
+        match shared.disk.remove(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(StoreError::io("remove", &path)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let file = shared.disk.create(&path).map_err(StoreError::io("create", &path))?;
+        file.write_at(&footer, 0).map_err(StoreError::io("write", &path))?;
+        sealed.index = Some(footer.len() as u64);
         Ok(())
     }
 

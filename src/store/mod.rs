@@ -9,9 +9,11 @@
 
 mod audit;
 mod batch;
+mod cleaner;
 pub mod disk;
 mod epoch;
 pub mod error;
+mod footer;
 mod front;
 pub mod group;
 pub mod journal;

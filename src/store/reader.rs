@@ -41,9 +41,7 @@ impl Reader {
     /// The life of the thread.
     pub(super) fn run(mut self) {
         while self.wait() {
-            if let Err(error) = self.turn() {
-                return self.shared.fail(error);
-            }
+            self.turn();
         }
     }
 
@@ -57,22 +55,27 @@ impl Reader {
     }
 
     /// Reads what one owner asked for; says whether there was anything.
-    pub(super) fn turn(&mut self) -> Result<bool, StoreError> {
+    pub(super) fn turn(&mut self) -> bool {
         let Some(Wish { owner, wanted }) = self.shared.wishes.lock().pop_front() else {
-            return Ok(false);
+            return false;
         };
         // Whoever is gone needs no bodies.
         if owner.strong_count() == 0 {
-            return Ok(true);
+            return true;
         }
         let mut fetched = Vec::with_capacity(wanted.len());
         for (key, at) in wanted {
-            fetched.push((key, self.read(at)?));
+            let read = self.read(at).unwrap_or_else(|error| {
+                // A disk that fails for good is found by the writer.
+                error!("a message cannot be read: {error}");
+                Fetched::Damaged(error.to_string())
+            });
+            fetched.push((key, read));
         }
         if let Some(owner) = owner.upgrade() {
             owner.fetched(fetched);
         }
-        Ok(true)
+        true
     }
 
     fn read(&mut self, at: Location) -> Result<Fetched, StoreError> {
@@ -86,7 +89,7 @@ impl Reader {
                 let start = head + record.body.len() - held.message.len();
                 decode_message(bytes.slice(start..)).ok()
             }
-            _ => None,
+            Ok(_) | Err(_) => None,
         });
         Ok(message.map_or_else(|| damaged(&open, at), Fetched::Message))
     }

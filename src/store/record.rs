@@ -508,10 +508,11 @@ structure! {
 
 /// Reads the message of an `Add`. Its content is a slice of the bytes.
 pub(super) fn decode_message(bytes: Bytes) -> Result<Arc<Message>, Malformed> {
-    match command(bytes)? {
-        Command::Message(message) => Ok(message),
-        other => Err(Malformed::Unexpected(other.name())),
+    let command = command(bytes)?;
+    if let Command::Message(message) = command {
+        return Ok(message);
     }
+    Err(Malformed::Unexpected(command.name()))
 }
 
 /// Names the producer of a message in the audit.

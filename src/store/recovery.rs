@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::audit::Audit;
 use super::batch::BatchView;
 use super::disk::{Disk, File, read_all};
 use super::epoch::Ownership;
 use super::error::StoreError;
+use super::footer;
 use super::record::{Kind, Record, decode_message};
 use super::replay::{Place, Replay, events_of};
 use super::scan::{End, Source, scan};
@@ -21,6 +23,8 @@ use super::segment::{FORMAT, HeadRead, JOURNAL, Seal, SegmentHead, SegmentName};
 /// Bytes in which the head of a segment is looked for first, and at most.
 const HEAD_BYTES: u64 = 4 << 10;
 const HEAD_BYTES_MAX: u64 = 16 << 20;
+/// Between two lines that say how far it is.
+const PROGRESS: Duration = Duration::from_secs(1);
 const QUARANTINE: &str = "quarantine";
 
 /// A segment that nothing is appended to any more.
@@ -34,8 +38,10 @@ pub(super) struct Sealed {
     pub(super) end: Seal,
     /// What recovery has set aside.
     pub(super) damage: Vec<(u32, u32)>,
-    /// Of the file.
+    /// Of its file.
     pub(super) length: u64,
+    /// Of its footer, if it has one.
+    pub(super) index: Option<u64>,
 }
 
 /// What the files of a store held.
@@ -70,7 +76,7 @@ pub(super) fn recover(
     directory: &Path,
     ownership: &Ownership,
 ) -> Result<Found, StoreError> {
-    let mut recovery = Recovery { disk, directory, ownership };
+    let recovery = Recovery { disk, directory, ownership };
     let mut leftovers = Vec::new();
     let (candidates, number) = recovery.candidates(&mut leftovers)?;
     let heads = || candidates.iter().filter_map(|found| found.head.as_ref().map(|(head, _)| head));
@@ -94,12 +100,15 @@ pub(super) fn recover(
         candidates.into_iter().partition(|found| belongs(found.name));
     leftovers.extend(strays.iter().map(|stray| stray.name.log()));
     used.sort_by_key(|found| found.name);
+    leftovers.extend(recovery.unused_footers(&used)?);
 
     let mut replay = Replay::default();
     let mut segments: Vec<Sealed> = Vec::new();
     let mut damage = 0;
     let count = used.len();
+    let mut progress = Progress::new(count);
     for (index, found) in used.into_iter().enumerate() {
+        progress.at(directory, index);
         let end = match ends.get(&found.name) {
             Some(seal) => End::At(*seal),
             None if index + 1 == count => End::Open,
@@ -120,6 +129,33 @@ pub(super) fn recover(
         }
     }
     Ok(Found { replay, segments, seals, audit, leftovers, number, damage })
+}
+
+/// Says how long it takes, if it takes long.
+struct Progress {
+    started: Instant,
+    told: Instant,
+    count: usize,
+}
+
+impl Progress {
+    fn new(count: usize) -> Self {
+        Self { started: Instant::now(), told: Instant::now(), count }
+    }
+
+    fn at(&mut self, directory: &Path, done: usize) {
+        if self.told.elapsed() < PROGRESS {
+            return;
+        }
+        self.told = Instant::now();
+        let left = self.count.saturating_sub(done);
+        let seconds = self.started.elapsed().as_secs_f64() * left as f64 / done.max(1) as f64;
+        info!(
+            "reading the store {}: {done} of {} segments, about {seconds:.0} s to go",
+            directory.display(),
+            self.count
+        );
+    }
 }
 
 struct Recovery<'a> {
@@ -162,6 +198,17 @@ impl Recovery<'_> {
         }
         self.drop_unused(&mut candidates, leftovers)?;
         Ok((candidates, number))
+    }
+
+    /// Footers of segments that are gone.
+    fn unused_footers(&self, used: &[Candidate]) -> Result<Vec<String>, StoreError> {
+        let journal = self.directory.join(JOURNAL);
+        let mut names = self.disk.list(&journal).map_err(StoreError::io("list", &journal))?;
+        names.retain(|name| {
+            SegmentName::parse(name, "idx")
+                .is_some_and(|index| !used.iter().any(|found| found.name == index))
+        });
+        Ok(names)
     }
 
     fn head(
@@ -231,19 +278,25 @@ impl Recovery<'_> {
 
     /// Replays one segment.
     fn read(
-        &mut self,
+        &self,
         found: &Candidate,
         before: Option<Seal>,
         end: End,
         replay: &mut Replay,
     ) -> Result<Sealed, StoreError> {
         let path = found.name.log_path(self.directory);
-        let bytes = read_all(&*found.file, u64::MAX).map_err(StoreError::io("read", &path))?;
         let (name, length) = (found.name, found.length);
         let (salt, start, before) = match &found.head {
             Some((head, length)) => (head.salt, *length, Some(head.before)),
             None => (self.ownership.salt_of(name.epoch).unwrap_or(0), 0, before),
         };
+        if let (End::At(end), Some(_)) = (end, &found.head)
+            && let Some(index) = self.read_footer(name, salt, &end, replay)?
+        {
+            let (damage, index) = (Vec::new(), Some(index));
+            return Ok(Sealed { name, salt, start, before, end, damage, length, index });
+        }
+        let bytes = read_all(&*found.file, u64::MAX).map_err(StoreError::io("read", &path))?;
         // Without a head the chain that leads into the segment is not known for certain.
         let chain = found.head.as_ref().and(before);
         let source = Source { name, salt, bytes: &bytes, start, before: chain, end };
@@ -266,7 +319,28 @@ impl Recovery<'_> {
             self.quarantine(name, &bytes, *from, *to)?;
         }
         let (end, damage) = (scanned.end, scanned.damage);
-        Ok(Sealed { name, salt, start, before, end, damage, length })
+        Ok(Sealed { name, salt, start, before, end, damage, length, index: None })
+    }
+
+    /// Replays the footer of a segment, if there is one; says how long it is.
+    fn read_footer(
+        &self,
+        name: SegmentName,
+        salt: u64,
+        end: &Seal,
+        replay: &mut Replay,
+    ) -> Result<Option<u64>, StoreError> {
+        let path = name.index_path(self.directory);
+        let file = match self.disk.open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(StoreError::io("open", &path))?,
+        };
+        let bytes = read_all(&*file, u64::MAX).map_err(StoreError::io("read", &path))?;
+        let replayed = footer::replay(&bytes, salt, end, replay).unwrap_or(false);
+        if !replayed {
+            warn!("{} is damaged, or of another segment: it will be made again", path.display());
+        }
+        Ok(replayed.then_some(bytes.len() as u64))
     }
 
     /// Keeps damaged bytes for people to look at.
@@ -298,19 +372,15 @@ impl Recovery<'_> {
     /// The audit: its last snapshot, and the messages behind that.
     fn audit(&self, segments: &[Sealed]) -> Result<Option<Audit>, StoreError> {
         for (index, sealed) in segments.iter().enumerate().rev() {
-            if self.audit_of(sealed)?.is_some() {
-                let mut audit = None;
-                for sealed in segments.get(index..).unwrap_or_default() {
+            let mut audit = self.audit_from(sealed, None)?;
+            if audit.is_some() {
+                for sealed in segments.get(index + 1..).unwrap_or_default() {
                     audit = self.audit_from(sealed, audit)?;
                 }
                 return Ok(audit);
             }
         }
         Ok(None)
-    }
-
-    fn audit_of(&self, sealed: &Sealed) -> Result<Option<Audit>, StoreError> {
-        self.audit_from(sealed, None)
     }
 
     fn audit_from(
@@ -339,6 +409,11 @@ impl Recovery<'_> {
 }
 
 impl Sealed {
+    /// Bytes of all its files.
+    pub(super) fn used(&self) -> u64 {
+        self.length + self.index.unwrap_or(0)
+    }
+
     /// All of its bytes up to its end.
     pub(super) fn load(&self, disk: &dyn Disk, directory: &Path) -> Result<Vec<u8>, StoreError> {
         let path = self.name.log_path(directory);
@@ -368,7 +443,7 @@ fn replay_batch(
                     counters.broker_sequence = counters.broker_sequence.max(held.broker_sequence);
                 }
                 events_of(&record, segment, view.offset, bytes, |event| {
-                    replay.event(segment, event);
+                    replay.events(segment, event.owner, [(event.key, event.change)].into_iter());
                 });
                 let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
                 replay.state(record, Place { segment, bytes });

@@ -55,20 +55,29 @@ pub(super) struct ReplayedOwner {
     /// The highest sequence number of a key, and the last segment that says so.
     pub(super) sequence: u64,
     pub(super) witness: u32,
+    /// In the order of their keys, each once.
     settled: Vec<(Key, Stored)>,
+    /// What came after.
     recent: Vec<(Key, Change)>,
+    /// Above all keys so far.
+    free: u64,
 }
 
 impl Replay {
-    pub(super) fn event(&mut self, segment: u32, event: Event) {
-        if self.gone.contains(&event.owner) {
+    /// Changes of messages of one owner that a segment makes, in their order.
+    pub(super) fn events(
+        &mut self,
+        segment: u32,
+        id: OwnerId,
+        changes: impl Iterator<Item = (Key, Change)>,
+    ) {
+        if self.gone.contains(&id) {
             return;
         }
-        let owner = self.owners.entry(event.owner).or_default();
-        owner.note(event.key.sequence(), segment);
-        owner.recent.push((event.key, event.change));
-        if owner.recent.len() >= FOLD_AT.max(owner.settled.len()) {
-            owner.fold();
+        let owner = self.owners.entry(id).or_default();
+        for (key, change) in changes {
+            owner.note(key.sequence(), segment);
+            owner.change(key, change);
         }
     }
 
@@ -76,7 +85,7 @@ impl Replay {
     pub(super) fn state(&mut self, record: Record<'_>, place: Place) {
         match record {
             Record::Owner { id, sequence, record } => {
-                self.counters.next_owner = self.counters.next_owner.max(id.0 + 1);
+                self.counters.next_owner = self.counters.next_owner.max(id.0.saturating_add(1));
                 if self.gone.contains(&id) {
                     return;
                 }
@@ -85,7 +94,7 @@ impl Replay {
                 owner.record = Some((record, place));
             }
             Record::OwnerGone(id) => {
-                self.counters.next_owner = self.counters.next_owner.max(id.0 + 1);
+                self.counters.next_owner = self.counters.next_owner.max(id.0.saturating_add(1));
                 self.owners.remove(&id);
                 self.gone.insert(id);
             }
@@ -163,8 +172,26 @@ impl ReplayedOwner {
         }
     }
 
+    fn change(&mut self, key: Key, change: Change) {
+        let bits = key.to_bits();
+        match change {
+            // As messages come, most are behind all others.
+            Change::Put(stored) if bits >= self.free => self.settled.push((key, stored)),
+            Change::Put(_) | Change::Remove | Change::Redelivered(_) => {
+                self.recent.push((key, change));
+                if self.recent.len() >= FOLD_AT.max(self.settled.len()) {
+                    self.fold();
+                }
+            }
+        }
+        self.free = self.free.max(bits.saturating_add(1));
+    }
+
     /// Brings the recent changes into the settled messages. What came last counts.
     fn fold(&mut self) {
+        if self.recent.is_empty() {
+            return;
+        }
         let mut recent = std::mem::take(&mut self.recent);
         // Stable: changes of one key stay in their order.
         recent.sort_by_key(|(key, _)| *key);

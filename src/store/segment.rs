@@ -160,7 +160,7 @@ impl SegmentHead {
 }
 
 impl Seal {
-    fn put(&self, out: &mut BytesMut) {
+    pub(super) fn put(&self, out: &mut BytesMut) {
         out.put_u64(self.epoch);
         out.put_u32(self.segment);
         out.put_u32(self.end);
@@ -168,7 +168,7 @@ impl Seal {
         out.put_u64(self.sequence);
     }
 
-    fn take(rest: &mut &[u8]) -> Option<Self> {
+    pub(super) fn take(rest: &mut &[u8]) -> Option<Self> {
         Some(Self {
             epoch: rest.try_get_u64().ok()?,
             segment: rest.try_get_u32().ok()?,

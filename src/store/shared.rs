@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -47,6 +47,14 @@ pub(super) struct Shared {
     pub(super) registry: Mutex<HashMap<OwnerId, Weak<dyn Owner>, RandomState>>,
     pub(super) next_owner: AtomicU64,
     pub(super) segments: Mutex<BTreeMap<u32, Segment>>,
+    /// Of the files of sealed segments.
+    pub(super) sealed_bytes: AtomicU64,
+    /// Bytes that are left in the segment which is written.
+    pub(super) tail_room: AtomicU32,
+    /// Something has changed since the keeper found nothing that it can clean.
+    may_clean: AtomicBool,
+    /// The keeper waits for something to become durable.
+    pub(super) keeper_waits: AtomicBool,
     pub(super) room: Mutex<Room>,
     /// The keeper waits here, with `room`.
     pub(super) chores: Condvar,
@@ -68,7 +76,7 @@ pub(super) struct Shared {
 pub(super) struct Segment {
     pub(super) name: SegmentName,
     pub(super) salt: u64,
-    /// Of its file.
+    /// Of its files.
     pub(super) length: u64,
     /// Once nothing is appended any more and all owners know where their messages lie in it.
     pub(super) sealed: Option<Sealed>,
@@ -82,7 +90,7 @@ pub(super) struct Room {
     pub(super) asked: Option<u32>,
     /// The number of the newest segment, prepared or not.
     pub(super) number: u32,
-    /// There may be something to clean.
+    /// There may be something for the keeper to do.
     pub(super) dirty: bool,
 }
 
@@ -136,8 +144,9 @@ pub(super) struct Parts {
 
 impl Shared {
     pub(super) fn new(parts: Parts) -> Self {
+        let sealed_bytes = parts.segments.iter().map(Sealed::used).sum();
         let segments = parts.segments.into_iter().map(|sealed| {
-            let (name, salt, length) = (sealed.name, sealed.salt, sealed.length);
+            let (name, salt, length) = (sealed.name, sealed.salt, sealed.used());
             (name.number, Segment { name, salt, length, sealed: Some(sealed) })
         });
         Self {
@@ -151,6 +160,10 @@ impl Shared {
             registry: Mutex::default(),
             next_owner: AtomicU64::new(parts.next_owner),
             segments: Mutex::new(segments.collect()),
+            sealed_bytes: AtomicU64::new(sealed_bytes),
+            tail_room: AtomicU32::new(0),
+            may_clean: AtomicBool::new(true),
+            keeper_waits: AtomicBool::new(false),
             room: Mutex::new(Room { number: parts.number, ..Room::default() }),
             chores: Condvar::new(),
             ready: Condvar::new(),
@@ -227,6 +240,48 @@ impl Shared {
 
     pub(super) fn owner(&self, id: OwnerId) -> Option<Arc<dyn Owner>> {
         self.registry.lock().get(&id).and_then(Weak::upgrade)
+    }
+
+    /// The keeper may have something to do.
+    pub(super) fn wake_keeper(&self) {
+        self.may_clean.store(true, Ordering::Relaxed);
+        self.room.lock().dirty = true;
+        self.chores.notify_one();
+    }
+
+    /// Called when something has become durable.
+    pub(super) fn wake_keeper_if_needed(&self) {
+        if self.keeper_waits.load(Ordering::SeqCst) {
+            drop(self.room.lock());
+            self.chores.notify_one();
+        } else if self.may_clean.load(Ordering::Relaxed) && self.must_clean() {
+            self.wake_keeper();
+        }
+    }
+
+    /// An owner was registered that cleaning may have waited for.
+    pub(super) fn may_clean_again(&self) {
+        self.may_clean.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn tail_room(&self) -> u32 {
+        self.tail_room.load(Ordering::Relaxed)
+    }
+
+    /// The keeper can clean nothing until something changes.
+    pub(super) fn nothing_to_clean(&self) {
+        self.may_clean.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether files hold more than they should: then as much is garbage as must be copied at most, so
+    /// that cleaning writes no more than was written before.
+    pub(super) fn must_clean(&self) -> bool {
+        let sealed = self.sealed_bytes.load(Ordering::Relaxed);
+        sealed > self.front.lock().live.total().saturating_mul(2)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     pub(super) fn used_bytes(&self) -> u64 {

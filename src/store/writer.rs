@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -94,8 +95,10 @@ struct Encoded {
     records: u32,
     /// Offsets count from the beginning of the batch.
     placed: Vec<Placed>,
-    /// Records of owners and branches, with their bytes.
-    owners: Vec<(OwnerId, u32)>,
+    /// Records of owners, with the sequence that they say and their bytes, and of branches.
+    owners: Vec<(OwnerId, u64, u32)>,
+    /// What else says the highest key sequence of an owner.
+    sequences: Vec<(OwnerId, u64)>,
     branches: Vec<(XaTransactionId, u32)>,
     added: Vec<Arc<crate::openwire::Message>>,
     next_owner: u64,
@@ -287,8 +290,10 @@ impl Writer {
                 self.records.redelivered(out, owner, key, count)?;
             }
             Item::Owner(id, record) => {
-                let length = self.records.owner(out, id, self.sequence_of(id), &record)?;
-                encoded.owners.push((id, u32::try_from(length).unwrap_or(u32::MAX)));
+                let sequence = self.sequence_of(id);
+                let length = self.records.owner(out, id, sequence, &record)?;
+                let bytes = u32::try_from(length).unwrap_or(u32::MAX);
+                encoded.owners.push((id, sequence, bytes));
                 encoded.next_owner = encoded.next_owner.max(id.0.saturating_add(1));
             }
             Item::OwnerGone(id) => {
@@ -303,7 +308,9 @@ impl Writer {
                 self.records.outcome(out, &xid)?;
             }
             Item::Sequence(id) => {
-                self.records.sequence(out, id, self.sequence_of(id))?;
+                let sequence = self.sequence_of(id);
+                self.records.sequence(out, id, sequence)?;
+                encoded.sequences.push((id, sequence));
             }
         }
         encoded.records += 1;
@@ -343,6 +350,7 @@ impl Writer {
         written.map_err(StoreError::io("write", &active.path))?;
         active.end += u32::try_from(encoded.bytes.len()).unwrap_or(u32::MAX);
         let (segment, end, of) = (active.name.number, active.end, active.length);
+        self.shared.tail_room.store(of - end, Ordering::Relaxed);
         self.stand(&mut encoded, segment, base);
         self.unfinished.placed.append(&mut encoded.placed);
         self.spare = encoded.bytes;
@@ -359,10 +367,14 @@ impl Writer {
             placed.at.segment = segment;
             placed.at.offset += base;
             front.live.add(segment, placed.at.bytes);
-            front.key_stands(placed.owner, placed.key, segment);
+            front.sequence_stands(placed.owner, placed.key.sequence(), segment);
         }
-        for (id, bytes) in encoded.owners.drain(..) {
+        for (id, sequence, bytes) in encoded.owners.drain(..) {
             front.owner_stands(id, Place { segment, bytes });
+            front.sequence_stands(id, sequence, segment);
+        }
+        for (id, sequence) in encoded.sequences.drain(..) {
+            front.sequence_stands(id, sequence, segment);
         }
         for (xid, bytes) in encoded.branches.drain(..) {
             front.branch_stands(&xid, Place { segment, bytes });
@@ -471,6 +483,7 @@ impl Writer {
         let end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let segment = Segment { name, salt, length: u64::from(length), sealed: None };
         self.shared.segments.lock().insert(name.number, segment);
+        self.shared.tail_room.store(length - end, Ordering::Relaxed);
         let active = Active { name, path, file, start, end, length, before };
         if let Some(old) = self.active.replace(active) {
             self.rolled.push(Sealed {
@@ -481,6 +494,7 @@ impl Writer {
                 end: before,
                 damage: Vec::new(),
                 length: u64::from(old.length),
+                index: None,
             });
         }
         Ok(())
@@ -516,6 +530,7 @@ impl Writer {
             self.shared.front.lock().live.drop(segment, dead);
         }
         self.publish();
+        self.shared.wake_keeper_if_needed();
     }
 
     /// Hands full segments on, now that their messages' owners know of them.
@@ -525,13 +540,13 @@ impl Writer {
         }
         let mut segments = self.shared.segments.lock();
         for sealed in self.rolled.drain(..) {
+            self.shared.sealed_bytes.fetch_add(sealed.length, Ordering::Relaxed);
             if let Some(segment) = segments.get_mut(&sealed.name.number) {
                 segment.sealed = Some(sealed);
             }
         }
         drop(segments);
-        self.shared.room.lock().dirty = true;
-        self.shared.chores.notify_one();
+        self.shared.wake_keeper();
     }
 
     /// Ends the segment such that damage in its last batches could not pass for a stopped write.
@@ -548,22 +563,27 @@ impl Writer {
 }
 
 impl Encoded {
-    fn mark(&self) -> [usize; 6] {
+    fn mark(&self) -> [usize; 7] {
         [
             self.bytes.len(),
             usize::try_from(self.records).unwrap_or(usize::MAX),
             self.placed.len(),
             self.owners.len(),
+            self.sequences.len(),
             self.branches.len(),
             self.added.len(),
         ]
     }
 
-    fn back_to(&mut self, [bytes, records, placed, owners, branches, added]: [usize; 6]) {
+    fn back_to(
+        &mut self,
+        [bytes, records, placed, owners, sequences, branches, added]: [usize; 7],
+    ) {
         self.bytes.truncate(bytes);
         self.records = u32::try_from(records).unwrap_or(u32::MAX);
         self.placed.truncate(placed);
         self.owners.truncate(owners);
+        self.sequences.truncate(sequences);
         self.branches.truncate(branches);
         self.added.truncate(added);
     }
