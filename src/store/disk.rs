@@ -43,14 +43,18 @@ pub trait File: Debug + Send + Sync {
     /// Cuts the file off.
     fn truncate(&self, length: u64) -> io::Result<()>;
     fn length(&self) -> io::Result<u64>;
+    /// Behind this nothing was ever written, as far as the file system can tell without reading.
+    fn data_end(&self) -> io::Result<u64> {
+        self.length()
+    }
 }
 
 /// Released when dropped.
 pub trait Lock: Debug + Send + Sync {}
 
-/// Reads a whole file, or as much of it as `limit` says.
+/// Reads a whole file, or as much of it as `limit` says, up to the last byte that was written.
 pub(super) fn read_all(file: &dyn File, limit: u64) -> io::Result<Vec<u8>> {
-    let length = file.length()?.min(limit);
+    let length = file.data_end()?.min(limit);
     let length = usize::try_from(length).map_err(io::Error::other)?;
     let mut bytes = vec![0; length];
     let read = file.read_at(&mut bytes, 0)?;

@@ -25,7 +25,7 @@ use super::reader::Reader;
 use super::recovered::{Recovered, RecoveredOwner};
 use super::recovery::recover;
 use super::replay::Replay;
-use super::segment::{JOURNAL, SEGMENT_BYTES_MAX};
+use super::segment::{JOURNAL, SEGMENT_BYTES_MAX, SegmentName};
 use super::shared::{Parts, Phase, Pressure, Settings, Shared, Wish};
 use super::ticket::Ticket;
 use super::writer::Writer;
@@ -114,6 +114,9 @@ impl Journal {
         }
         let started = Instant::now();
         let ownership = Ownership::claim(&*disk, directory, &node, clock.now_ms())?;
+        if options.purge_store_on_startup {
+            remove_segments(&*disk, directory, &ownership)?;
+        }
         let found = recover(&*disk, directory, &ownership)?;
         let mut replay = found.replay;
         let tracked =
@@ -167,7 +170,7 @@ impl Journal {
         Ok((journal, recovered, Hands { writer, keeper, reader }))
     }
 
-    fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &Shared {
         &self.handle.shared
     }
 
@@ -273,6 +276,50 @@ impl Drop for Handle {
         self.shared.enter(Phase::Ended);
         self.join();
     }
+}
+
+/// Deletes all that the store in `directory` holds (`deleteAllMessagesOnStartup`), and keeps who owned
+/// it.
+///
+/// # Errors
+/// When another process has the lock, or the disk fails.
+pub fn purge(
+    disk: &dyn Disk,
+    directory: &Path,
+    node: &str,
+    clock: &dyn Clock,
+) -> Result<(), StoreError> {
+    refuse_kahadb(disk, directory)?;
+    for path in [directory, &directory.join(JOURNAL)] {
+        disk.create_directory(path).map_err(StoreError::io("create", path))?;
+    }
+    let ownership = Ownership::claim(disk, directory, node, clock.now_ms())?;
+    remove_segments(disk, directory, &ownership)
+}
+
+/// Removes all segments, the oldest first, so that a stop in between leaves nothing that was removed.
+fn remove_segments(
+    disk: &dyn Disk,
+    directory: &Path,
+    ownership: &Ownership,
+) -> Result<(), StoreError> {
+    let journal = directory.join(JOURNAL);
+    let names = disk.list(&journal).map_err(StoreError::io("list", &journal))?;
+    let mut named: Vec<_> = names
+        .iter()
+        .filter_map(|name| {
+            let segment = ["log", "idx"].iter().find_map(|kind| SegmentName::parse(name, kind))?;
+            Some((segment, name))
+        })
+        .collect();
+    named.sort();
+    for (_, name) in named {
+        ownership.check()?;
+        let path = journal.join(name);
+        disk.remove(&path).map_err(StoreError::io("remove", &path))?;
+        disk.sync_directory(&journal).map_err(StoreError::io("sync", &journal))?;
+    }
+    Ok(())
 }
 
 /// A directory of the Java broker is left as it is.

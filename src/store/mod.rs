@@ -37,7 +37,7 @@ mod writer;
 pub use disk::{Disk, RealDisk};
 pub use error::StoreError;
 pub use group::{Add, Branch, Entry, Group, OwnerRecord};
-pub use journal::{Journal, Opening};
+pub use journal::{Journal, Opening, purge};
 pub use owner::{Fetched, Owner};
 pub use place::{Key, Location, OwnerId};
 pub use recovered::{Recovered, RecoveredOwner, Stored};

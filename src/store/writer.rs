@@ -199,7 +199,7 @@ impl Writer {
         }
     }
 
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.shared.front.lock().is_empty()
     }
 
@@ -550,7 +550,7 @@ impl Writer {
     }
 
     /// Ends the segment such that damage in its last batches could not pass for a stopped write.
-    fn finish(&mut self) -> Result<(), StoreError> {
+    pub(super) fn finish(&mut self) -> Result<(), StoreError> {
         self.sync()?;
         self.shared.ownership.check()?;
         self.tell();
@@ -558,7 +558,10 @@ impl Writer {
         if self.write(snapshot)?.is_none() {
             self.sync()?;
         }
-        Ok(())
+        self.shared.ownership.check()?;
+        let Some(active) = &self.active else { return Ok(()) };
+        let cut = active.file.truncate(u64::from(active.end));
+        cut.map_err(StoreError::io("cut off", &active.path))
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use rustix::io::Errno;
 
 use super::{Disk, File, Lock};
@@ -114,6 +114,25 @@ impl File for fs::File {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    /// Asks for the last extent that is no hole. Segments have few.
+    fn data_end(&self) -> io::Result<u64> {
+        let length = self.length()?;
+        let mut end = 0;
+        while end < length {
+            let hole = match seek(self, SeekFrom::Data(end)) {
+                Ok(data) => seek(self, SeekFrom::Hole(data)),
+                Err(Errno::NXIO) => return Ok(end),
+                failed => failed,
+            };
+            match hole {
+                Ok(hole) if hole > end => end = hole,
+                // What the file system cannot tell is found by reading.
+                Ok(_) | Err(_) => return Ok(length),
+            }
+        }
+        Ok(length)
     }
 }
 
