@@ -60,11 +60,14 @@ impl Audit {
         if !(0..SEQUENCE_MAX).contains(&sequence) {
             return;
         }
-        self.clock += 1;
         let window = self.windows.entry(producer.clone()).or_default();
+        window.set(sequence, self.depth);
+        if window.used == self.clock && self.clock > 0 {
+            return;
+        }
+        self.clock += 1;
         self.recent.remove(&window.used);
         window.used = self.clock;
-        window.set(sequence, self.depth);
         self.recent.insert(self.clock, producer);
         self.forget();
     }
@@ -92,7 +95,8 @@ impl Audit {
 
     pub(super) fn parse(rest: &mut &[u8]) -> Result<Self, Malformed> {
         let (producers, depth) = (rest.try_get_u32()?, rest.try_get_u32()?);
-        let mut audit = Self::new(producers, depth);
+        // Bounded by nothing until `bounded` says how many are remembered from now on.
+        let mut audit = Self { producers: usize::MAX, ..Self::new(producers, depth) };
         for _ in 0..producers {
             let connection = Text::from_modified_utf8(take_part(rest)?).ok_or(Malformed::Range)?;
             let producer = (connection, rest.try_get_i64()?, rest.try_get_i64()?);
@@ -180,6 +184,18 @@ mod tests {
         }
         assert_eq!(known(&audit, 1, 0..3000), [99, 100, 2100]);
         assert_eq!(known(&audit, 2, 0..3000), [0; 0]);
+    }
+
+    #[test]
+    fn a_snapshot_of_few_producers_does_not_bound_those_behind_it() {
+        let mut bytes = BytesMut::new();
+        Audit::new(64, 2048).put(&mut bytes);
+        let mut audit = Audit::parse(&mut &bytes[..]).unwrap();
+        (1..=3).for_each(|producer| audit.mark(&message(producer, 5)));
+        let audit = audit.bounded(64, 2048);
+        for producer in 1..=3 {
+            assert_eq!(known(&audit, producer, 0..10), [5]);
+        }
     }
 
     #[test]
