@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use openwired::base::SystemClock;
+use openwired::broker::keeping::Stores;
 use openwired::broker::{Broker, BrokerOptions, Client, Delivery, Outbox, Outgoing, Peer};
 use openwired::openwire::{
     ConnectionId, ConnectionInfo, ConsumerId, ConsumerInfo, Destination, LocalTransactionId,
@@ -47,7 +48,8 @@ struct Consumer {
 impl Core {
     fn new(destination: Destination) -> Self {
         let options = BrokerOptions::default();
-        let broker = Broker::new(options, MEMORY_BYTES, "bench", Arc::new(SystemClock));
+        let broker =
+            Broker::new(options, MEMORY_BYTES, "bench", Arc::new(SystemClock), Stores::default());
         let producer = connect(&broker, "producer").client;
         let producer_id =
             Arc::new(ProducerId::new("ID:producer-host-41234-1795379901917-1:1", 1, 1));
@@ -66,7 +68,7 @@ impl Core {
             selector: selector.map(Into::into),
             ..ConsumerInfo::default()
         };
-        consumer.client.add_consumer(&Arc::new(info)).unwrap();
+        let _ticket = consumer.client.add_consumer(&Arc::new(info)).unwrap();
         self.consumers.push(consumer);
     }
 

@@ -1,11 +1,15 @@
 //! Builds the broker from a configuration, runs it, and takes it down in order. The only assembler.
 //!
 //! ```text
-//! start: data directory -> broker -> ports open -> accept      ready is told here
-//! stop:  ports close, clients get ShutdownInfo -> connections end -> broker
+//! start: data directory -> store (a slave waits here) -> broker -> ports open -> accept
+//! stop:  ports close, clients get ShutdownInfo -> connections end -> broker -> store
 //! ```
+//!
+//! * [`stores`] opens what keeps messages.
 
-use std::fs::{self, DirBuilder};
+pub mod stores;
+
+use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -18,21 +22,21 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::base::Clock;
+use self::stores::Opened;
+use crate::base::{Clock, machine};
 use crate::broker::options::usage::MemoryLimit;
 use crate::broker::{Broker, Refusal};
 use crate::config::{Config, Notice};
 use crate::connection;
+use crate::store::error::StoreError;
 use crate::transport::{Accepted, BindError, Listener};
 
 /// Who may see the data directory: its owner.
 const DATA_DIRECTORY_MODE: u32 = 0o700;
 /// The least time between two looks for expired messages, whatever the policies say.
 const EXPIRE_EVERY_MIN: Duration = Duration::from_millis(100);
-/// The part of a machine's memory that a JVM takes for its heap unless told otherwise.
-const HEAP_SHARE: u64 = 4;
 /// Taken when the machine does not say how much memory it has.
-const HEAP_DEFAULT_BYTES: u64 = 1 << 30;
+const MEMORY_DEFAULT_BYTES: u64 = 1 << 30;
 
 /// Why the broker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +46,11 @@ pub enum ServerError {
     #[error("cannot create the data directory {path}: {source}. Create it, or name another in `dataDirectory` or with -Dactivemq.data=DIR", path = path.display())]
     DataDirectory { path: PathBuf, source: io::Error },
     #[error("cannot create the destinations of the configuration: {0}")]
-    Destinations(#[from] Refusal),
+    Destinations(Refusal),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot bring back what the store holds: {0}")]
+    Restore(Refusal),
 }
 
 /// A broker that is being run.
@@ -61,33 +69,36 @@ pub struct Server {
 
 impl Server {
     /// Starts the broker; on return it accepts connections. `heap_bytes` is the `-Xmx` of ActiveMQ's
-    /// options, of which memory limits may be a percentage. Cancelling `stop` takes it down.
+    /// options, of which memory limits may be a percentage. `on_slave` is called when another broker
+    /// has the store and this one waits. Cancelling `stop` takes it down; `None` when that came first.
     ///
     /// # Errors
-    /// When a port or directory cannot be had; then nothing is left running.
+    /// When a port, directory or store cannot be had; then nothing is left running.
     pub async fn start(
         config: Config,
         heap_bytes: Option<u64>,
         clock: Arc<dyn Clock>,
         stop: CancellationToken,
-    ) -> Result<Self, ServerError> {
+        on_slave: impl FnOnce() + Send,
+    ) -> Result<Option<Self>, ServerError> {
         let began = Instant::now();
-        let Config { broker: options, connectors, notices, .. } = config;
+        let Config { broker: options, connectors, store, temp_store, notices, .. } = config;
         tell(&notices);
         if options.persistent {
             create_data_directory(&options.data_directory)?;
         }
-        let memory_limit = match options.system_usage.memory.limit {
-            MemoryLimit::Bytes(bytes) => bytes,
-            MemoryLimit::PercentOfJvmHeap(percent) => {
-                heap_bytes.unwrap_or_else(heap_of_machine) / 100 * u64::from(percent)
-            }
-        };
+        let memory_limit = memory_limit(options.system_usage.memory.limit, heap_bytes);
+        let opened = stores::open(&options, store, temp_store, &clock, &stop, on_slave).await?;
+        let Some(Opened { stores, recovered, purge }) = opened else { return Ok(None) };
         let host = gethostname::gethostname();
-        let broker = Broker::new(options, memory_limit, &host.to_string_lossy(), clock);
+        let broker = Broker::new(options, memory_limit, &host.to_string_lossy(), clock, stores);
         let title = title(&broker);
         info!("{title} is starting");
-        broker.create_destinations()?;
+        broker.restore(recovered).map_err(ServerError::Restore)?;
+        if let Some(strategy) = purge {
+            broker.purge_recovered_branches(strategy);
+        }
+        broker.create_destinations().map_err(ServerError::Destinations)?;
         let (closing, tasks) = (CancellationToken::new(), JoinSet::new());
         let mut server = Self { broker, title, began, stop, closing, tasks };
         let started = connectors.into_iter().filter(|connector| connector.options.auto_start);
@@ -100,7 +111,7 @@ impl Server {
         }
         server.tasks.spawn(expire(Arc::clone(&server.broker), server.closing.clone()));
         info!("{} started", server.title);
-        Ok(server)
+        Ok(Some(server))
     }
 
     async fn accept(&mut self, listener: Listener) {
@@ -132,6 +143,10 @@ impl Server {
                 error!("a task of the broker failed: {failure}");
             }
         }
+        let broker = Arc::clone(&self.broker);
+        if let Err(failure) = tokio::task::spawn_blocking(move || broker.close_stores()).await {
+            error!("the store was not closed in order: {failure}");
+        }
         info!("{} uptime {}", self.title, in_words(self.began.elapsed()));
         info!("{} is shutdown", self.title);
     }
@@ -161,17 +176,27 @@ pub fn create_data_directory(path: &Path) -> Result<(), ServerError> {
     created.map_err(|source| ServerError::DataDirectory { path: path.to_owned(), source })
 }
 
-/// What a JVM would take for its heap here: a quarter of what the process may use.
-fn heap_of_machine() -> u64 {
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
-    let machine = read("/proc/meminfo");
-    let machine = machine.lines().find_map(|line| {
-        let kib = line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?;
-        kib.trim().parse::<u64>().ok()?.checked_mul(1024)
-    });
-    let container = read("/sys/fs/cgroup/memory.max").trim().parse::<u64>().ok();
-    let most = [machine, container].into_iter().flatten().min();
-    most.map_or(HEAP_DEFAULT_BYTES, |bytes| bytes / HEAP_SHARE)
+/// Bytes that messages may take. A percentage is of the heap that ActiveMQ was given with `-Xmx`, or
+/// else of the memory that this process may use.
+fn memory_limit(limit: MemoryLimit, heap_bytes: Option<u64>) -> u64 {
+    let percent = match limit {
+        MemoryLimit::Bytes(bytes) => return bytes,
+        MemoryLimit::PercentOfJvmHeap(percent) => percent,
+    };
+    let (whole, of) = match heap_bytes {
+        Some(heap) => (heap, "that -Xmx names"),
+        None => match machine::available_memory() {
+            Some(memory) => (memory, "that this process may use"),
+            None => (MEMORY_DEFAULT_BYTES, "taken for granted, as the machine does not tell"),
+        },
+    };
+    let bytes = whole / 100 * u64::from(percent);
+    info!(
+        "memoryUsage: percentOfJvmHeap={percent} is {} MiB of the {} MiB {of}",
+        bytes >> 20,
+        whole >> 20
+    );
+    bytes
 }
 
 async fn expire(broker: Arc<Broker>, closing: CancellationToken) {
@@ -212,6 +237,8 @@ fn in_words(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -82,9 +82,6 @@ fn what_the_six_nodes_ask_for_and_do_not_get_is_said_with_its_place() {
     let config = load(file);
     let want = [
         format!("{file}:37:9: <networkConnectors> is not served yet: no bridge to another broker"),
-        format!("{file}:42:14: <kahaDB> is not served yet: MESSAGES LIVE IN MEMORY ONLY"),
-        format!("{file}:50:17: <storeUsage> is not served yet"),
-        format!("{file}:53:17: <tempUsage> is not served yet"),
         "tests/config/cluster/mq1/jetty.xml:9:5: the console of this bean is not served".to_owned(),
     ];
     let said = texts(&config, Weight::NotServed);
@@ -330,9 +327,11 @@ fn store_usage_and_lock_settings_are_read() {
 }
 
 #[test]
-fn persistence_that_nobody_mentions_is_said_to_be_missing_too() {
-    let said = texts(&broker("<broker/>"), Weight::NotServed);
-    assert!(said.len() == 1 && said[0].contains("MESSAGES LIVE IN MEMORY ONLY"), "{said:#?}");
+fn persistence_is_on_without_a_word() {
+    let silent = broker("<broker brokerName='n' dataDirectory='/d'/>");
+    let StoreOptions::Journal(store) = &silent.store else { panic!("{:?}", silent.store) };
+    assert_eq!(store.directory.as_deref(), Some(Path::new("/d/n/KahaDB")));
+    assert!(texts(&silent, Weight::NotServed).is_empty());
     let memory = broker("<broker persistent='false'/>");
     assert_eq!(memory.store, StoreOptions::Memory);
     assert!(texts(&memory, Weight::NotServed).is_empty());

@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod id;
+pub mod machine;
 pub mod options;
 pub mod secret;
 pub mod size;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::Broker;
+use super::backlog::Keeper;
 use super::region::Cell;
 use super::subscription::Subscription;
 use crate::openwire::destination::ADVISORY_PREFIX;
@@ -123,10 +124,8 @@ impl Broker {
         let _in_order = self.advisories.order.lock();
         match self.region.get(&topic) {
             Some(Cell::Topic(cell)) => {
-                // Durable subscribers of advisory topics find expired messages like any other.
-                if let Some(expired) = cell.publish(&message, self) {
-                    debug_assert!(expired.is_empty(), "advisories do not expire");
-                }
+                let durables = cell.reserve(&message);
+                self.publish(&cell, durables, Keeper::Memory, &message);
             }
             Some(Cell::Queue(_)) | None => {
                 for consumer in self.region.pattern_consumers(&topic) {

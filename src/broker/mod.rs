@@ -1,27 +1,33 @@
 //! The broker core: what happens to a message between a producer and a consumer.
 //!
 //! * [`client`] is one logical connection: what its commands do. Start here.
-//! * [`region`] finds destinations by name; [`queue`] and [`topic`] decide who gets what.
+//! * [`region`] finds destinations by name; [`queue`] and [`topic`] decide who gets what, [`backlog`]
+//!   what of it is in memory; [`keeping`] ties both to the stores.
+//! * `placing` is the way of a message into its destination.
 //! * [`subscription`] is a consumer: its window, its filter, where its messages go.
 //! * [`outbox`] is what a connection has to write; [`refusal`] what a client may not have.
 //! * [`transaction`], [`advisory`], [`mod@dead_letter`], [`groups`], [`usage`], [`policy`] hold one matter
-//!   each; [`options`] is what a configuration can ask.
+//!   each; [`options`] is what a configuration can ask; `restore` brings back what the journal had.
 //!
 //! **Invariant:** a decision is a plain function call under the lock of one destination. Locks are
 //! taken in one order: region, destination, subscription, outbox; never two destinations at once;
 //! nothing here waits.
 
 mod advisory;
+pub mod backlog;
 pub mod client;
 pub mod dead_letter;
 pub mod groups;
+pub mod keeping;
 pub mod message;
 pub mod options;
 pub mod outbox;
+mod placing;
 pub mod policy;
 pub mod queue;
 pub mod refusal;
 pub mod region;
+mod restore;
 pub mod subscription;
 #[cfg(test)]
 mod tests;
@@ -30,17 +36,20 @@ pub mod transaction;
 pub mod usage;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use self::advisory::Advisories;
 use self::dead_letter::dead_letter;
+use self::keeping::Stores;
+use self::options::PolicyEntry;
 use self::policy::Policies;
-use self::queue::{Event, QueueCell};
+use self::queue::{Event, Moment, QueueCell, Removed};
 use self::region::{Cell, Region};
-use self::subscription::durable::{Durable, DurableKey, Expired};
+use self::subscription::durable::{self, Durable, DurableKey, Expired};
+use self::topic::TopicCell;
 use self::transaction::Transaction;
 use self::usage::Usage;
 use crate::base::Clock;
@@ -49,8 +58,10 @@ use crate::openwire::{
     BrokerId, BrokerInfo, ConnectionId, ConnectionInfo, ConsumerInfo, Destination, DestinationInfo,
     Message, Throwable, XaTransactionId,
 };
+use crate::store::{Group, OwnerId};
 
-pub use client::{Client, Pulled, Room, Ticket, Wait};
+pub use crate::store::Ticket;
+pub use client::{Client, Pulled, Room, Wait};
 pub use options::BrokerOptions;
 pub use outbox::{Closing, Delivery, Outbox, Outgoing};
 pub use refusal::Refusal;
@@ -72,6 +83,8 @@ pub struct Broker {
     options: BrokerOptions,
     clock: Arc<dyn Clock>,
     region: Region,
+    stores: Stores,
+    this: Weak<Self>,
     /// Bytes of the messages that wait or are with consumers.
     pub memory: Arc<Usage>,
     advisories: Advisories,
@@ -99,10 +112,13 @@ impl Broker {
         memory_limit: u64,
         host: &str,
         clock: Arc<dyn Clock>,
+        stores: Stores,
     ) -> Arc<Self> {
         let ids = IdGenerator::new(host, std::process::id(), clock.now_ms());
         let id = options.broker_id.clone().unwrap_or_else(|| ids.generate());
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            stores,
             name: options.broker_name.clone(),
             id: Arc::new(BrokerId::new(id)),
             region: Region::new(Policies::new(options.policies.clone())),
@@ -157,6 +173,11 @@ impl Broker {
             broker_url: Some(self.url().into()),
             ..BrokerInfo::default()
         }
+    }
+
+    /// Writes what waits and closes the stores. To be called when all connections have ended.
+    pub fn close_stores(&self) {
+        self.stores.close();
     }
 
     fn next_sequence(&self) -> i64 {
@@ -251,7 +272,8 @@ impl Broker {
         creator: Option<&Arc<ConnectionId>>,
     ) -> Result<Cell, Refusal> {
         let temporary = creator.is_some() || self.options.allow_temp_auto_creation_on_send;
-        let found = self.region.ensure(destination, temporary, self.now_ms())?;
+        let make = |policy| self.make(destination, policy, self.stores.owner_of(destination));
+        let found = self.region.ensure(destination, temporary, self.moment(), make)?;
         if found.created {
             self.destination_changed(DestinationInfo {
                 connection_id: creator.map(Arc::clone),
@@ -262,16 +284,53 @@ impl Broker {
         Ok(found.cell)
     }
 
+    fn make(
+        &self,
+        destination: &Arc<Destination>,
+        policy: Arc<PolicyEntry>,
+        owner: Option<OwnerId>,
+    ) -> Cell {
+        if !destination.is_queue() {
+            return Cell::Topic(Arc::new(TopicCell::new(Arc::clone(destination), policy, owner)));
+        }
+        let store_first = self.stores.queues_store_first();
+        let queue = QueueCell::new(Arc::clone(destination), policy, owner, store_first);
+        let queue = Arc::new(queue);
+        self.introduce(&queue);
+        Cell::Queue(queue)
+    }
+
+    fn moment(&self) -> Moment {
+        let short = self.is_memory_short() && self.stores.has_temporary_room();
+        Moment { now_ms: self.now_ms(), open: !self.is_stopping(), short }
+    }
+
     /// Applies an event to a queue and does what follows. `false` when the queue was removed
     /// meanwhile.
     fn apply(&self, queue: &Arc<QueueCell>, event: Event) -> bool {
-        let open = !self.is_stopping();
-        let Some(effects) = queue.apply(event, self.now_ms(), open) else { return false };
-        self.memory.free(effects.freed_bytes);
-        for message in effects.expired {
-            self.expired_on(&queue.destination, &message);
-        }
+        let mut group = Group::default();
+        let applied = self.apply_in(queue, event, &mut group);
+        let _ticket = self.append(group);
+        applied
+    }
+
+    /// The same, with the records for the caller to append.
+    fn apply_in(&self, queue: &Arc<QueueCell>, event: Event, group: &mut Group) -> bool {
+        let Some(effects) = queue.apply(event, self.moment()) else { return false };
+        self.carry_out(queue, effects, group);
         true
+    }
+
+    /// Applies an event to a durable subscription and does what follows.
+    fn apply_durable(&self, durable: &Arc<Durable>, event: durable::Event) {
+        let mut group = Group::default();
+        self.apply_durable_in(durable, event, &mut group);
+        let _ticket = self.append(group);
+    }
+
+    fn apply_durable_in(&self, durable: &Arc<Durable>, event: durable::Event, group: &mut Group) {
+        let effects = durable.apply(event, self.moment());
+        self.carry_out_durable(durable, effects, group);
     }
 
     fn expired(&self, expired: Expired) {
@@ -299,8 +358,8 @@ impl Broker {
         let now_ms = self.now_ms();
         let letter = dead_letter(&policy.dead_letter, message, from, durable, cause, now_ms);
         let Some(letter) = letter.filter(|_| !from.is_advisory()) else { return };
-        match self.route(letter) {
-            Ok(()) => self.message_left("MessageDLQd", from, message),
+        match self.route(letter, false) {
+            Ok(_) => self.message_left("MessageDLQd", from, message),
             Err(refusal) => {
                 let id = message.message_id.as_ref().map(ToString::to_string).unwrap_or_default();
                 tracing::warn!(
@@ -310,73 +369,23 @@ impl Broker {
         }
     }
 
-    /// Takes a message to its destination, or a copy to each of a composite's. A pattern is a name like
-    /// any other here: ActiveMQ matches it with consumers, not with destinations.
-    fn route(&self, message: Message) -> Result<(), Refusal> {
-        let Some(destination) = message.destination.clone() else {
-            return Err(Refusal::InvalidDestination(
-                "Cannot publish to a null destination".to_owned(),
-            ));
-        };
-        if destination.is_composite() {
-            for member in destination.members() {
-                let copy = Message {
-                    original_destination: Some(Arc::clone(&destination)),
-                    destination: Some(Arc::new(member)),
-                    ..message.clone()
-                };
-                self.route(copy)?;
-            }
-            return Ok(());
-        }
-        self.deliver_to(&destination, message)
-    }
-
-    fn deliver_to(
-        &self,
-        destination: &Arc<Destination>,
-        mut message: Message,
-    ) -> Result<(), Refusal> {
-        let mut id = message.message_id.take().unwrap_or_default();
-        id.broker_sequence_id = self.next_sequence();
-        message.message_id = Some(id);
-        let message = Arc::new(message);
-        if message.is_expired(self.now_ms()) {
-            self.expired_on(destination, &message);
-            return Ok(());
-        }
-        loop {
-            // Again where the destination was removed between finding and locking it.
-            match self.find(destination, None)? {
-                Cell::Queue(queue) => {
-                    let bytes = message.memory_bytes();
-                    self.memory.take(bytes);
-                    if self.apply(&queue, Event::Send(Arc::clone(&message))) {
-                        return Ok(());
-                    }
-                    self.memory.free(bytes);
-                }
-                Cell::Topic(topic) => {
-                    if let Some(expired) = topic.publish(&message, self) {
-                        self.expired(expired);
-                        return Ok(());
-                    }
-                }
-            }
-        }
-    }
-
     /// Removes a destination with all it holds. Consumers that are left get nothing more of it.
     fn remove_destination(&self, destination: &Arc<Destination>, by: Option<&Arc<ConnectionId>>) {
         let Some(cell) = self.region.remove(destination) else { return };
         match cell {
             Cell::Queue(queue) => {
-                self.memory.free(queue.remove());
+                let (bytes, removed) = queue.remove();
+                self.memory.free(bytes);
+                self.forget_owner(queue.owner, &removed);
+                self.forget_temporary(&queue, &removed);
                 for client in self.all_clients() {
                     client.forget_queue(&queue);
                 }
             }
-            Cell::Topic(topic) => topic.remove(),
+            Cell::Topic(topic) => {
+                topic.remove();
+                self.forget_owner(topic.owner, &Removed::default());
+            }
         }
         self.destination_changed(DestinationInfo {
             connection_id: by.map(Arc::clone),
@@ -403,7 +412,7 @@ impl Broker {
             let topic = durable.info.destination.as_ref();
             let policy = topic.map(|topic| self.region.policies().entry_for(topic));
             if policy.is_some_and(|policy| policy.is_expire_due(since_ms, now_ms)) {
-                self.expired(durable.expire(self));
+                self.apply_durable(&durable, durable::Event::Expire);
             }
         }
     }

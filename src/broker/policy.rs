@@ -13,6 +13,8 @@ pub struct Policies {
     entries: Vec<(Destination, Arc<PolicyEntry>)>,
     /// Whether any entry limits the memory of one destination.
     limit_memory: bool,
+    /// Whether any entry has a `storeUsageHighWaterMark` below 100 %.
+    mark_store: bool,
 }
 
 impl Policies {
@@ -23,7 +25,17 @@ impl Policies {
         let default: Arc<PolicyEntry> = Arc::new(map.default_entry.unwrap_or_default());
         let limit_memory = default.memory_limit.is_some()
             || entries.iter().any(|(_, entry)| entry.memory_limit.is_some());
-        Self { default, entries, limit_memory }
+        let mark_store = entries
+            .iter()
+            .map(|(_, entry)| entry)
+            .chain([&default])
+            .any(|entry| entry.store_usage_high_water_mark < 100);
+        Self { default, entries, limit_memory, mark_store }
+    }
+
+    /// Whether any destination has a mark of its own in the store's limit.
+    pub fn mark_store(&self) -> bool {
+        self.mark_store
     }
 
     /// Whether any destination has a memory limit of its own, so that others need not be asked.

@@ -8,51 +8,36 @@
 //!
 //! A key is the priority (where the policy sorts by it) and the sequence number, so a message that
 //! comes back stands where it stood. Each consumer has a cursor: nothing pending before it is for that
-//! consumer, so a selector looks at a message once, not at every dispatch.
+//! consumer, so a selector looks at a message once, not at every dispatch. A cursor that comes to a cold
+//! message waits there for the page that brings it.
 //!
 //! **Invariant:** a message is in `pending` or in `in_flight`, never in both. [`Queue::apply`] takes no
 //! time, waits for nothing and cannot fail; what must happen outside the lock is in [`Effects`].
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use super::backlog::{Backlog, Held, Keeper, Near, Page};
 use super::groups::{Claim, Groups};
+use super::keeping::Side;
 use super::options::PolicyEntry;
 use super::options::policy::MessageGroupMap;
 use super::subscription::Subscription;
 use super::subscription::window::InFlight;
 use crate::openwire::{ConsumerId, Destination, Message};
-
-/// The place of a message in its queue: what sorts lower is delivered first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// 9 minus the message's priority where the policy sorts by priority, else 0.
-    band: u8,
-    seq: u64,
-}
-
-impl Key {
-    const FIRST: Self = Self { band: 0, seq: 0 };
-
-    /// The place of message number `seq` where nothing is sorted by priority.
-    pub fn in_order(seq: u64) -> Self {
-        Self { band: 0, seq }
-    }
-}
-
-/// A message that the queue holds.
-#[derive(Debug, Clone)]
-struct Held {
-    message: Arc<Message>,
-    redeliveries: i32,
-}
+use crate::store::{Fetched, Key, Location, OwnerId, RecoveredOwner};
 
 /// Something that happened to the queue.
 #[derive(Debug)]
 pub enum Event {
-    Send(Arc<Message>),
+    /// With the key that [`QueueCell::reserve`] gave.
+    Send {
+        key: Key,
+        message: Arc<Message>,
+        keeper: Keeper,
+    },
     Subscribe(Arc<Subscription>),
     /// A consumer is gone; `unacked` is what its window held of this queue.
     Unsubscribe {
@@ -61,13 +46,34 @@ pub enum Event {
         last_delivered: LastDelivered,
     },
     /// Left for good: acknowledged, dead-lettered or expired.
-    Consumed(Vec<InFlight>),
+    Consumed(Vec<Key>),
     /// Rolled back after its consumer had gone.
-    Returned(Vec<InFlight>),
+    Returned(Vec<Key>),
+    /// Acknowledged by a prepared branch that was there before this broker: nobody gets them before
+    /// its outcome.
+    Locked(Vec<Key>),
+    /// That branch rolled back: they are as they were.
+    Unlocked(Vec<Key>),
     /// A consumer has room again that was noted to have none.
     Wake(Arc<ConsumerId>),
     /// Look for what expired.
     Expire,
+    /// Bodies came that were asked for.
+    Fetched(Vec<(Key, Fetched)>),
+    /// What waited to be stored first is stored.
+    Stored,
+}
+
+/// What holds while an event is applied.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Milliseconds since 1970.
+    pub now_ms: i64,
+    /// Whether messages are given out. A broker that stops gives out nothing more: what one consumer
+    /// leaves behind would go to the next, which leaves too.
+    pub open: bool,
+    /// Memory is short: what waits and can be kept elsewhere goes there.
+    pub short: bool,
 }
 
 /// What the client said of the messages its consumer leaves behind (RemoveInfo).
@@ -101,6 +107,46 @@ pub struct Effects {
     pub expired: Vec<Arc<Message>>,
     /// Bytes of memory that became free.
     pub freed_bytes: usize,
+    /// Bytes of memory that bodies took which were read back.
+    pub taken_bytes: usize,
+    /// What left for good, for each keeper to forget.
+    pub removed: Removed,
+    /// Messages whose redelivery counter the journal is to keep.
+    pub redelivered: Vec<(Key, u32)>,
+    /// What is to go to the temporary store.
+    pub spilled: Vec<(Key, Arc<Message>)>,
+    /// What is to be read back.
+    pub page: Option<Page>,
+    /// Browsers that waited for a page.
+    pub browsers: Vec<Arc<Subscription>>,
+    /// Why messages were taken out that could not be read back.
+    pub damaged: Vec<String>,
+}
+
+/// Messages that their keepers need not keep any more.
+#[derive(Debug, Default)]
+pub struct Removed {
+    pub journal: Vec<(Key, Location)>,
+    pub temporary: Vec<(Key, Location)>,
+}
+
+impl Removed {
+    pub fn push(&mut self, key: Key, held: &Held) {
+        match held.keeper {
+            Keeper::Memory => {}
+            Keeper::Journal => self.journal.push((key, held.at)),
+            Keeper::Temporary => self.temporary.push((key, held.at)),
+        }
+    }
+}
+
+/// What a browser finds next.
+#[derive(Debug)]
+pub enum Browsed {
+    Message(Key, Arc<Message>, i32),
+    /// The next message has to be read first; the browser is woken when it was.
+    Cold,
+    End,
 }
 
 /// Counters since the queue exists, as the console shows them.
@@ -116,33 +162,97 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct QueueCell {
     pub destination: Arc<Destination>,
+    /// What the journal calls it; `None` where nothing of it is stored.
+    pub owner: Option<OwnerId>,
+    /// By which its keepers call it: the journal, and the temporary store.
+    pub sides: [std::sync::OnceLock<Arc<Side>>; 2],
     queue: Mutex<Queue>,
 }
 
 impl QueueCell {
-    pub fn new(destination: Arc<Destination>, policy: Arc<PolicyEntry>) -> Self {
-        Self { destination, queue: Mutex::new(Queue::new(policy)) }
+    pub fn new(
+        destination: Arc<Destination>,
+        policy: Arc<PolicyEntry>,
+        owner: Option<OwnerId>,
+        store_first: bool,
+    ) -> Self {
+        let queue = Mutex::new(Queue::new(policy, store_first));
+        Self { destination, owner, sides: Default::default(), queue }
     }
 
-    /// Applies an event and, while `open`, gives out what somebody has room for. A broker that stops
-    /// gives out nothing more: what one consumer leaves behind would go to the next, which leaves too.
-    /// `None` when the queue was removed meanwhile: the event had no effect.
+    /// Takes over what the journal had.
+    pub fn restore(&self, recovered: RecoveredOwner) {
+        let mut queue = self.queue.lock();
+        queue.next_seq = recovered.sequence + 1;
+        queue.frontier =
+            recovered.messages.last_key_value().map_or(Key::FIRST, |(key, _)| key.next());
+        queue.pending = Backlog::restored(recovered.messages);
+    }
+
+    /// The place that `message` will have. Keys are never given twice, so one whose message does not
+    /// come is only a gap.
+    pub fn reserve(&self, message: &Message) -> Key {
+        self.queue.lock().reserve(message)
+    }
+
+    /// Applies an event and gives out what somebody has room for. `None` when the queue was removed
+    /// meanwhile: the event had no effect.
     #[must_use]
-    pub fn apply(self: &Arc<Self>, event: Event, now_ms: i64, open: bool) -> Option<Effects> {
+    pub fn apply(self: &Arc<Self>, event: Event, moment: Moment) -> Option<Effects> {
         let mut queue = self.queue.lock();
         if queue.removed {
             return None;
         }
         let mut effects = Effects::default();
-        queue.apply(event, &mut effects, now_ms);
-        if open {
-            queue.dispatch(self, now_ms, &mut effects);
+        let mut sent = None;
+        if let Event::Send { key, keeper: Keeper::Memory, .. } = &event
+            && moment.short
+        {
+            sent = Some(*key);
+        }
+        queue.apply(event, &mut effects, moment.now_ms);
+        if moment.open {
+            queue.dispatch(self, moment.now_ms, &mut effects);
+        }
+        if let Some(key) = sent {
+            queue.spill(key, &mut effects);
         }
         Some(effects)
     }
 
-    /// Takes out everything; later events have no effect. Returns the bytes that became free.
-    pub fn remove(&self) -> usize {
+    /// A keeper tells where messages lie. `short` says that there is little memory. Returns bytes that
+    /// the keeper need not keep any more and bytes of memory that became free.
+    pub fn placed(&self, keeper: Keeper, placed: &[(Key, Location)], short: bool) -> (u64, usize) {
+        let mut queue = self.queue.lock();
+        let near = near(short, !queue.consumers.is_empty()).within(queue.high_water_bytes());
+        let (mut dead, mut freed) = (0, 0);
+        for (key, at) in placed {
+            match queue.placed(keeper, *key, *at, near) {
+                Some((old, bytes)) => {
+                    dead += old;
+                    freed += bytes;
+                }
+                None => dead += u64::from(at.bytes),
+            }
+        }
+        (dead, freed)
+    }
+
+    /// Whether a message lies where its keeper thinks.
+    pub fn holds(&self, keeper: Keeper, key: Key, at: Location) -> bool {
+        let queue = self.queue.lock();
+        let is_it = |held: &Held| held.keeper == keeper && held.at == at;
+        queue.pending.get(key).is_some_and(is_it) || queue.in_flight.get(&key).is_some_and(is_it)
+    }
+
+    /// Whether messages wait until they are stored.
+    pub fn stores_first(&self) -> bool {
+        self.queue.lock().store_first
+    }
+
+    /// Takes out everything; later events have no effect. Returns what was in memory, in bytes, and
+    /// what its keepers need not keep any more.
+    pub fn remove(&self) -> (usize, Removed) {
         let mut queue = self.queue.lock();
         queue.removed = true;
         queue.clear()
@@ -157,8 +267,14 @@ impl QueueCell {
     }
 
     /// The next message after `after` in delivery order, with consumers or not, up to number `last`.
-    pub fn browse(&self, after: Option<Key>, last: u64) -> Option<(Key, Arc<Message>, i32)> {
-        self.queue.lock().browse(after, last)
+    /// With a page to be read if it is cold.
+    pub fn browse(
+        &self,
+        browser: &Arc<Subscription>,
+        after: Option<Key>,
+        last: u64,
+    ) -> (Browsed, Option<Page>) {
+        self.queue.lock().browse(browser, after, last)
     }
 
     /// The number of the newest message; a browser looks no further.
@@ -173,7 +289,7 @@ impl QueueCell {
         queue.producers
     }
 
-    /// What `subscription` holds, for errors that name it.
+    /// Messages that wait for a consumer.
     pub fn pending_count(&self) -> usize {
         self.queue.lock().pending.len()
     }
@@ -182,8 +298,10 @@ impl QueueCell {
         Arc::clone(&self.queue.lock().policy)
     }
 
+    /// Bytes of its messages in memory.
     pub fn memory_bytes(&self) -> usize {
-        self.queue.lock().bytes
+        let queue = self.queue.lock();
+        queue.pending.resident_bytes() + queue.in_flight_bytes
     }
 }
 
@@ -210,8 +328,9 @@ impl Consumer {
 #[derive(Debug)]
 struct Queue {
     policy: Arc<PolicyEntry>,
-    pending: BTreeMap<Key, Held>,
+    pending: Backlog,
     in_flight: BTreeMap<Key, Held>,
+    in_flight_bytes: usize,
     /// In the order in which they are asked: priority, fewest groups, who waited longest.
     consumers: Vec<Consumer>,
     /// The one consumer that gets everything while it is there.
@@ -219,26 +338,34 @@ struct Queue {
     /// Made with the first message that is in a group.
     groups: Option<Box<Groups>>,
     next_seq: u64,
-    /// Pending messages that can expire.
-    expiring: usize,
-    bytes: usize,
+    /// Right behind the highest key that ever was here.
+    frontier: Key,
+    /// A message is given out only once it is stored.
+    store_first: bool,
+    /// The first cold message that a consumer stands before.
+    cold_at: Option<Key>,
+    /// Who waits for a page.
+    browsers: Vec<Weak<Subscription>>,
     producers: i32,
     counters: Counters,
     removed: bool,
 }
 
 impl Queue {
-    fn new(policy: Arc<PolicyEntry>) -> Self {
+    fn new(policy: Arc<PolicyEntry>, store_first: bool) -> Self {
         Self {
             policy,
-            pending: BTreeMap::new(),
+            pending: Backlog::default(),
             in_flight: BTreeMap::new(),
+            in_flight_bytes: 0,
             consumers: Vec::new(),
             exclusive: None,
             groups: None,
             next_seq: 0,
-            expiring: 0,
-            bytes: 0,
+            frontier: Key::FIRST,
+            store_first,
+            cold_at: None,
+            browsers: Vec::new(),
             producers: 0,
             counters: Counters::default(),
             removed: false,
@@ -247,51 +374,123 @@ impl Queue {
 
     fn apply(&mut self, event: Event, effects: &mut Effects, now_ms: i64) {
         match event {
-            Event::Send(message) => self.send(message),
+            Event::Send { key, message, keeper } => self.send(key, message, keeper),
             Event::Subscribe(subscription) => self.subscribe(subscription),
             Event::Unsubscribe { consumer, unacked, last_delivered } => {
-                self.unsubscribe(&consumer, unacked, last_delivered);
+                self.unsubscribe(&consumer, &unacked, last_delivered, effects);
             }
-            Event::Consumed(messages) => self.consumed(&messages, effects),
-            Event::Returned(messages) => {
-                for message in messages {
-                    self.put_back(&message, true);
+            Event::Consumed(keys) => self.consumed(&keys, effects),
+            Event::Returned(keys) => {
+                for key in keys {
+                    self.put_back(key, true, effects);
+                }
+            }
+            Event::Locked(keys) => {
+                for key in keys {
+                    if let Some(held) = self.pending.take(key) {
+                        self.insert_in_flight(key, held);
+                    }
+                }
+            }
+            Event::Unlocked(keys) => {
+                for key in keys {
+                    self.put_back(key, false, effects);
                 }
             }
             Event::Wake(id) => self.forget_note(&id),
             Event::Expire => self.expire(now_ms, effects),
+            Event::Fetched(page) => self.fetched(page, now_ms, effects),
+            Event::Stored => {}
         }
     }
 
-    fn send(&mut self, message: Arc<Message>) {
+    fn reserve(&mut self, message: &Message) -> Key {
         let band = if self.policy.prioritized_messages {
             9 - message.priority.clamp(0, 9).unsigned_abs()
         } else {
             0
         };
-        let key = Key { band, seq: self.next_seq };
+        let key = Key::new(band, self.next_seq);
         self.next_seq += 1;
+        key
+    }
+
+    fn send(&mut self, key: Key, message: Arc<Message>, keeper: Keeper) {
         self.counters.enqueued += 1;
-        self.bytes += message.memory_bytes();
-        if message.group_id.is_some() && self.groups.is_none() {
-            self.groups = Some(Box::new(Groups::new(group_limit(self.policy.message_groups))));
+        if message.group_id.is_some() {
+            self.make_groups();
         }
-        let redeliveries = message.redelivery_counter;
-        self.insert_pending(key, Held { message, redeliveries });
-        if band > 0 || self.policy.prioritized_messages {
-            self.lower_cursors(key);
-        }
+        self.insert_pending(key, Held::new(message, keeper));
     }
 
+    fn make_groups(&mut self) {
+        let limit = group_limit(self.policy.message_groups);
+        self.groups.get_or_insert_with(|| Box::new(Groups::new(limit)));
+    }
+
+    /// Puts a message where consumers find it, also those that have passed its place.
     fn insert_pending(&mut self, key: Key, held: Held) {
-        self.expiring += usize::from(held.message.expiration > 0);
         self.pending.insert(key, held);
+        if key < self.frontier {
+            self.lower_cursors(key);
+        } else {
+            self.frontier = key.next();
+        }
     }
 
-    fn take_pending(&mut self, key: Key) -> Option<Held> {
-        let held = self.pending.remove(&key)?;
-        self.expiring -= usize::from(held.message.expiration > 0);
+    fn insert_in_flight(&mut self, key: Key, held: Held) {
+        self.in_flight_bytes += held.message.as_ref().map_or(0, |message| message.memory_bytes());
+        self.in_flight.insert(key, held);
+    }
+
+    fn take_in_flight(&mut self, key: Key) -> Option<Held> {
+        let held = self.in_flight.remove(&key)?;
+        self.in_flight_bytes -= held.message.as_ref().map_or(0, |message| message.memory_bytes());
         Some(held)
+    }
+
+    /// What was just sent and found no consumer goes to the temporary store.
+    fn spill(&mut self, key: Key, effects: &mut Effects) {
+        if let Some(message) = self.pending.spill(key) {
+            effects.spilled.push((key, message));
+        }
+    }
+
+    fn placed(
+        &mut self,
+        keeper: Keeper,
+        key: Key,
+        at: Location,
+        near: Near,
+    ) -> Option<(u64, usize)> {
+        if let Some(held) = self.in_flight.get_mut(&key).filter(|held| held.keeper == keeper) {
+            let before = std::mem::replace(&mut held.at, at);
+            return Some((u64::from(before.bytes), 0));
+        }
+        self.pending.get(key).filter(|held| held.keeper == keeper)?;
+        self.pending.placed(key, at, near)
+    }
+
+    /// `cursorMemoryHighWaterMark` of the queue's own memory limit.
+    fn high_water_bytes(&self) -> usize {
+        let percent = usize::from(self.policy.cursor_memory_high_water_mark);
+        let limit = self.policy.memory_limit.and_then(|limit| usize::try_from(limit).ok());
+        limit.map_or(usize::MAX, |limit| limit / 100 * percent)
+    }
+
+    fn fetched(&mut self, page: Vec<(Key, Fetched)>, now_ms: i64, effects: &mut Effects) {
+        let cursors = self.consumers.iter().map(|consumer| consumer.cursor);
+        let passed = cursors.min().unwrap_or(Key::FIRST);
+        let arrival = self.pending.fetched(page, passed);
+        effects.taken_bytes += arrival.taken_bytes;
+        effects.freed_bytes += arrival.freed_bytes;
+        effects.damaged = arrival.damaged;
+        if arrival.grouped {
+            self.make_groups();
+        }
+        self.expire(now_ms, effects);
+        effects.browsers =
+            std::mem::take(&mut self.browsers).into_iter().filter_map(|it| it.upgrade()).collect();
     }
 
     fn subscribe(&mut self, subscription: Arc<Subscription>) {
@@ -337,7 +536,13 @@ impl Queue {
         (priority, groups)
     }
 
-    fn unsubscribe(&mut self, id: &Arc<ConsumerId>, unacked: Vec<InFlight>, last: LastDelivered) {
+    fn unsubscribe(
+        &mut self,
+        id: &Arc<ConsumerId>,
+        unacked: &[InFlight],
+        last: LastDelivered,
+        effects: &mut Effects,
+    ) {
         self.consumers.retain(|consumer| consumer.subscription.id != *id);
         if self.exclusive.as_ref() == Some(id) {
             self.exclusive = self.next_exclusive();
@@ -345,9 +550,9 @@ impl Queue {
         if self.groups.as_mut().is_some_and(|groups| groups.remove_consumer(id)) {
             self.lower_cursors(Key::FIRST);
         }
-        let seen = seen_by_application(&unacked, last);
+        let seen = seen_by_application(unacked, last);
         for (at, message) in unacked.iter().enumerate() {
-            self.put_back(message, at < seen);
+            self.put_back(message.key, at < seen, effects);
         }
     }
 
@@ -359,11 +564,13 @@ impl Queue {
         Some(Arc::clone(&best.subscription.id))
     }
 
-    fn put_back(&mut self, message: &InFlight, seen: bool) {
-        let Some(mut held) = self.in_flight.remove(&message.key) else { return };
-        held.redeliveries = message.redeliveries.saturating_add(i32::from(seen));
-        self.insert_pending(message.key, held);
-        self.lower_cursors(message.key);
+    fn put_back(&mut self, key: Key, seen: bool, effects: &mut Effects) {
+        let Some(mut held) = self.take_in_flight(key) else { return };
+        if seen {
+            held.set_redeliveries(held.redeliveries().saturating_add(1));
+            effects.note_redelivered(key, &held);
+        }
+        self.insert_pending(key, held);
     }
 
     fn lower_cursors(&mut self, key: Key) {
@@ -372,52 +579,54 @@ impl Queue {
         }
     }
 
-    fn consumed(&mut self, messages: &[InFlight], effects: &mut Effects) {
-        for message in messages {
-            if let Some(held) = self.in_flight.remove(&message.key) {
+    fn consumed(&mut self, keys: &[Key], effects: &mut Effects) {
+        for key in keys {
+            if let Some(held) = self.take_in_flight(*key) {
                 self.counters.dequeued += 1;
-                self.free(&held, effects);
+                effects.forget(*key, &held);
             }
         }
     }
 
-    fn free(&mut self, held: &Held, effects: &mut Effects) {
-        let bytes = held.message.memory_bytes();
-        self.bytes = self.bytes.saturating_sub(bytes);
-        effects.freed_bytes += bytes;
-    }
-
     fn expire(&mut self, now_ms: i64, effects: &mut Effects) {
-        if self.expiring == 0 {
-            return;
-        }
-        let over = self.pending.iter().filter(|(_, held)| held.message.is_expired(now_ms));
-        let keys: Vec<_> = over.map(|(key, _)| *key).collect();
-        for key in keys {
+        for key in self.pending.take_expired(now_ms, effects) {
             self.drop_expired(key, effects);
         }
     }
 
     fn drop_expired(&mut self, key: Key, effects: &mut Effects) {
-        let Some(held) = self.take_pending(key) else { return };
+        let Some(held) = self.pending.take(key) else { return };
         self.counters.expired += 1;
         self.counters.dequeued += 1;
-        self.free(&held, effects);
-        effects.expired.push(held.message);
+        effects.forget(key, &held);
+        effects.expired.extend(held.message);
     }
 
-    fn clear(&mut self) -> usize {
-        self.in_flight.clear();
-        self.pending.clear();
+    fn clear(&mut self) -> (usize, Removed) {
+        let mut effects = Effects::default();
+        for (key, held) in
+            self.pending.take_all().into_iter().chain(std::mem::take(&mut self.in_flight))
+        {
+            effects.forget(key, &held);
+        }
+        self.in_flight_bytes = 0;
         self.consumers.clear();
         self.exclusive = None;
-        std::mem::take(&mut self.bytes)
+        (effects.freed_bytes, effects.removed)
     }
 
     /// Gives out messages until nothing waits that somebody may have and has room for.
     fn dispatch(&mut self, cell: &Arc<QueueCell>, now_ms: i64, effects: &mut Effects) {
+        self.cold_at = None;
         while let Some((at, key)) = self.next_delivery(cell, now_ms, effects) {
-            self.deliver(at, key, cell, now_ms);
+            self.deliver(at, key, cell, now_ms, effects);
+        }
+        if effects.page.is_none() {
+            effects.page = match self.cold_at {
+                Some(key) => self.pending.page_from(key),
+                None if self.consumers.is_empty() => None,
+                None => self.pending.page_ahead(),
+            };
         }
     }
 
@@ -430,7 +639,7 @@ impl Queue {
     ) -> Option<(usize, Key)> {
         let mut best: Option<(usize, Key)> = None;
         for at in 0..self.consumers.len() {
-            let head = *self.pending.keys().next()?;
+            let head = self.pending.first_key()?;
             let Some(consumer) = self.consumers.get_mut(at) else { break };
             let excluded =
                 self.exclusive.as_ref().is_some_and(|only| consumer.subscription.id != *only);
@@ -452,65 +661,86 @@ impl Queue {
     fn next_for(&mut self, at: usize, now_ms: i64, effects: &mut Effects) -> Option<Key> {
         loop {
             let consumer = self.consumers.get(at)?;
-            let subscription = &consumer.subscription;
-            let mut expired = None;
-            let mut found = None;
-            for (key, held) in self.pending.range(consumer.cursor..) {
-                if held.message.is_expired(now_ms) {
-                    expired = Some(*key);
-                    break;
-                }
-                let claim = self
-                    .groups
-                    .as_ref()
-                    .map_or(Claim::Free, |groups| groups.claim(&held.message, &subscription.id));
-                if claim != Claim::Foreign
-                    && subscription.filter.accepts(&held.message, held.redeliveries)
-                {
-                    found = Some(*key);
-                    break;
-                }
-            }
-            if let Some(key) = expired {
+            let stop = self.look(consumer, now_ms);
+            if let Stop::Expired(key) = stop {
                 self.drop_expired(key, effects);
                 continue;
             }
-            let end = Key { band: u8::MAX, seq: u64::MAX };
-            // Where nothing is sorted by priority, what comes later has a higher number than all.
-            let nothing =
-                if self.policy.prioritized_messages { end } else { Key::in_order(self.next_seq) };
+            let frontier = self.frontier;
             let consumer = self.consumers.get_mut(at)?;
-            consumer.cursor = found.unwrap_or(nothing);
-            return found;
+            match stop {
+                Stop::Found(key) | Stop::Unstored(key) | Stop::Cold(key) | Stop::Expired(key) => {
+                    consumer.cursor = key;
+                }
+                Stop::End => consumer.cursor = frontier,
+            }
+            if let Stop::Cold(key) = stop {
+                self.cold_at = Some(self.cold_at.map_or(key, |other| other.min(key)));
+            }
+            return if let Stop::Found(key) = stop { Some(key) } else { None };
         }
     }
 
-    fn deliver(&mut self, at: usize, key: Key, cell: &Arc<QueueCell>, now_ms: i64) {
-        let Some(held) = self.take_pending(key) else { return };
+    /// Where a consumer comes to from its cursor on.
+    fn look(&self, consumer: &Consumer, now_ms: i64) -> Stop {
+        let subscription = &consumer.subscription;
+        for (key, held) in self.pending.range(consumer.cursor) {
+            let Some(message) = &held.message else { return Stop::Cold(key) };
+            if self.store_first && held.is_being_stored() {
+                return Stop::Unstored(key);
+            }
+            if message.is_expired(now_ms) {
+                return Stop::Expired(key);
+            }
+            let claim = self
+                .groups
+                .as_ref()
+                .map_or(Claim::Free, |groups| groups.claim(message, &subscription.id));
+            if claim != Claim::Foreign && subscription.filter.accepts(message, held.redeliveries())
+            {
+                return Stop::Found(key);
+            }
+        }
+        Stop::End
+    }
+
+    fn deliver(
+        &mut self,
+        at: usize,
+        key: Key,
+        cell: &Arc<QueueCell>,
+        now_ms: i64,
+        effects: &mut Effects,
+    ) {
         let Some(consumer) = self.consumers.get(at) else { return };
         let subscription = Arc::clone(&consumer.subscription);
+        let Some(held) = self.pending.take(key) else { return };
+        let Some(message) = held.message.clone() else { return self.insert_pending(key, held) };
         let claim = self
             .groups
             .as_ref()
-            .map_or(Claim::Free, |groups| groups.claim(&held.message, &subscription.id));
-        let message = InFlight {
-            message: Arc::clone(&held.message),
+            .map_or(Claim::Free, |groups| groups.claim(&message, &subscription.id));
+        let in_flight = InFlight {
+            message: Arc::clone(&message),
             key,
-            redeliveries: held.redeliveries,
+            redeliveries: held.redeliveries(),
             queue: Some(Arc::clone(cell)),
             acked: false,
         };
         let first_of_group = claim == Claim::Takes;
-        if !subscription.deliver(message, &cell.destination, first_of_group, now_ms) {
+        if !subscription.deliver(in_flight, &cell.destination, first_of_group, now_ms) {
             // The consumer left or another queue filled its window since it said it had room.
             self.insert_pending(key, held);
             return;
         }
+        if self.policy.persist_jms_redelivered {
+            effects.note_dispatched(key, &held);
+        }
         let closed = self
             .groups
             .as_mut()
-            .is_some_and(|groups| groups.dispatched(&held.message, &subscription.id));
-        self.in_flight.insert(key, held);
+            .is_some_and(|groups| groups.dispatched(&message, &subscription.id));
+        self.insert_in_flight(key, held);
         self.counters.dispatched += 1;
         if closed {
             self.lower_cursors(Key::FIRST);
@@ -524,16 +754,73 @@ impl Queue {
         }
     }
 
-    fn browse(&self, after: Option<Key>, last: u64) -> Option<(Key, Arc<Message>, i32)> {
-        use std::ops::Bound;
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let next = |map: &BTreeMap<Key, Held>| {
-            let mut range = map.range((from, Bound::Unbounded)).filter(|(key, _)| key.seq < last);
-            range.next().map(|(key, held)| (*key, Arc::clone(&held.message), held.redeliveries))
-        };
-        match (next(&self.pending), next(&self.in_flight)) {
+    fn browse(
+        &mut self,
+        browser: &Arc<Subscription>,
+        after: Option<Key>,
+        last: u64,
+    ) -> (Browsed, Option<Page>) {
+        let from = after.map_or(Key::FIRST, Key::next);
+        let waiting = self.pending.range(from).find(|(key, _)| key.sequence() < last);
+        // What a prepared branch of an earlier run holds has no body, and is nobody's to see.
+        let mut given = self.in_flight.range(from..).map(|(key, held)| (*key, held));
+        let given = given.find(|(key, held)| key.sequence() < last && held.message.is_some());
+        let next = match (waiting, given) {
             (Some(a), Some(b)) => Some(if a.0 < b.0 { a } else { b }),
             (one, other) => one.or(other),
+        };
+        let Some((key, held)) = next else { return (Browsed::End, None) };
+        match &held.message {
+            Some(message) => {
+                (Browsed::Message(key, Arc::clone(message), held.redeliveries()), None)
+            }
+            None => {
+                self.browsers.push(Arc::downgrade(browser));
+                (Browsed::Cold, self.pending.page_from(key))
+            }
+        }
+    }
+}
+
+/// How much of what waits stays in memory.
+pub fn near(short: bool, consumed: bool) -> Near {
+    match (short, consumed) {
+        (true, _) => Near::NOTHING,
+        (false, true) => Near::CONSUMED,
+        (false, false) => Near::WAITING,
+    }
+}
+
+/// Where a consumer's cursor stops.
+#[derive(Debug, Clone, Copy)]
+enum Stop {
+    /// Before a message for this consumer.
+    Found(Key),
+    Expired(Key),
+    /// Before a body that is not in memory.
+    Cold(Key),
+    /// Before a message that is to be stored first.
+    Unstored(Key),
+    End,
+}
+
+impl Effects {
+    /// A message left for good.
+    pub fn forget(&mut self, key: Key, held: &Held) {
+        self.freed_bytes += held.message.as_ref().map_or(0, |message| message.memory_bytes());
+        self.removed.push(key, held);
+    }
+
+    pub fn note_redelivered(&mut self, key: Key, held: &Held) {
+        if held.keeper == Keeper::Journal {
+            self.redelivered.push((key, u32::try_from(held.redeliveries()).unwrap_or(0)));
+        }
+    }
+
+    /// Where `persistJMSRedelivered` says so, what was given out counts as delivered after a restart.
+    fn note_dispatched(&mut self, key: Key, held: &Held) {
+        if held.keeper == Keeper::Journal {
+            self.redelivered.push((key, u32::try_from(held.redeliveries()).unwrap_or(0) + 1));
         }
     }
 }

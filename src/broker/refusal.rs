@@ -28,6 +28,9 @@ pub enum Refusal {
     InvalidDestination(String),
     #[error("Transaction '{transaction}' has not been started.")]
     NoSuchTransaction { transaction: String, xa: bool },
+    /// A two-phase commit of a branch that is not prepared.
+    #[error("Cannot commit 2 phase if the transaction has not been prepared: {transaction}")]
+    XaProtocol { transaction: String },
     #[error("{0}")]
     ResourceAllocation(String),
     /// A `javax.jms.JMSException` without a class of its own.
@@ -57,7 +60,9 @@ impl Refusal {
             Self::DestinationDoesNotExist { .. } => {
                 "org.apache.activemq.DestinationDoesNotExistException"
             }
-            Self::NoSuchTransaction { xa: true, .. } => "javax.transaction.xa.XAException",
+            Self::NoSuchTransaction { xa: true, .. } | Self::XaProtocol { .. } => {
+                "javax.transaction.xa.XAException"
+            }
             Self::ResourceAllocation(_) => "javax.jms.ResourceAllocationException",
             Self::DurableInUse { .. }
             | Self::DurableActive
@@ -69,11 +74,18 @@ impl Refusal {
         }
     }
 
+    /// The code of an XAException. It has none on the wire; clients read it off the end of the text.
+    fn xa_code(&self) -> Option<i32> {
+        if matches!(self, Self::NoSuchTransaction { xa: true, .. }) {
+            return Some(XAER_NOTA);
+        }
+        matches!(self, Self::XaProtocol { .. }).then_some(XAER_PROTO)
+    }
+
     /// The exception as it travels.
     pub fn to_throwable(&self) -> Throwable {
-        if let Self::NoSuchTransaction { xa: true, .. } = self {
-            // XAException has no code on the wire; clients read it off the end of the text.
-            return Throwable::new(self.class_name(), &format!("{self} xaErrorCode:-4"));
+        if let Some(code) = self.xa_code() {
+            return Throwable::new(self.class_name(), &format!("{self} xaErrorCode:{code}"));
         }
         if let Self::InvalidSelector(exception) = self {
             return exception.clone();
@@ -81,6 +93,11 @@ impl Refusal {
         Throwable::new(self.class_name(), &self.to_string())
     }
 }
+
+/// `XAException.XAER_NOTA`: there is no such branch.
+const XAER_NOTA: i32 = -4;
+/// `XAException.XAER_PROTO`: not in this state of the branch.
+const XAER_PROTO: i32 = -6;
 
 #[cfg(test)]
 mod tests {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use super::options::PolicyEntry;
 use super::policy::Policies;
-use super::queue::{Event, QueueCell};
+use super::queue::{Event, Moment, QueueCell};
 use super::refusal::Refusal;
 use super::subscription::durable::Durable;
 use super::subscription::{Role, Subscription};
@@ -91,7 +92,7 @@ impl Region {
         self.state.read().of(destination.class).get(destination).cloned()
     }
 
-    /// The destination, made if need be. Temporary ones are made by their connection only
+    /// The destination, made by `make` if need be. Temporary ones are made by their connection only
     /// (`create_temporary`).
     ///
     /// # Errors
@@ -100,7 +101,8 @@ impl Region {
         &self,
         destination: &Arc<Destination>,
         create_temporary: bool,
-        now_ms: i64,
+        moment: Moment,
+        make: impl FnOnce(Arc<PolicyEntry>) -> Cell,
     ) -> Result<Found, Refusal> {
         if let Some(cell) = self.get(destination) {
             return Ok(Found { cell, created: false });
@@ -116,14 +118,10 @@ impl Region {
         let policy = self.policies.entry_for(destination);
         check_name(destination)?;
         state.check_number(destination, &self.policies)?;
-        let cell = if destination.is_queue() {
-            Cell::Queue(Arc::new(QueueCell::new(Arc::clone(destination), policy)))
-        } else {
-            Cell::Topic(Arc::new(TopicCell::new(Arc::clone(destination), policy)))
-        };
+        let cell = make(policy);
         for (pattern, subscription) in &state.patterns {
             if pattern.matches(destination) {
-                join(&cell, subscription, now_ms);
+                join(&cell, subscription, moment);
             }
         }
         if let Cell::Topic(topic) = &cell {
@@ -256,7 +254,7 @@ fn check_name(destination: &Destination) -> Result<(), Refusal> {
 }
 
 /// Adds a consumer of a pattern to a destination that is just being made.
-fn join(cell: &Cell, consumer: &Arc<Subscription>, now_ms: i64) {
+fn join(cell: &Cell, consumer: &Arc<Subscription>, moment: Moment) {
     match (cell, &consumer.role) {
         (Cell::Queue(queue), Role::Queue(queues)) => {
             let known = |other: &Arc<QueueCell>| Arc::ptr_eq(other, queue);
@@ -264,7 +262,7 @@ fn join(cell: &Cell, consumer: &Arc<Subscription>, now_ms: i64) {
                 return; // by another pattern of the same composite
             }
             queues.lock().push(Arc::clone(queue));
-            let effects = queue.apply(Event::Subscribe(Arc::clone(consumer)), now_ms, true);
+            let effects = queue.apply(Event::Subscribe(Arc::clone(consumer)), moment);
             debug_assert!(effects.is_some_and(|effects| effects.expired.is_empty()), "not new");
         }
         (Cell::Topic(topic), Role::Topic(_)) => topic.subscribe(Arc::clone(consumer)),

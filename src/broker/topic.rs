@@ -8,14 +8,17 @@ use parking_lot::Mutex;
 use super::Broker;
 use super::options::PolicyEntry;
 use super::subscription::Subscription;
-use super::subscription::durable::{Durable, Expired};
+use super::subscription::durable::Durable;
 use crate::openwire::{ConsumerId, Destination, Message};
+use crate::store::{Key, OwnerId};
 
 /// A topic under its lock, which keeps what one producer published in order for every consumer.
 #[derive(Debug)]
 pub struct TopicCell {
     pub destination: Arc<Destination>,
     pub policy: Arc<PolicyEntry>,
+    /// What the journal calls it; `None` where nothing of it is stored.
+    pub owner: Option<OwnerId>,
     topic: Mutex<Topic>,
     enqueued: AtomicU64,
     producers: AtomicI32,
@@ -29,23 +32,35 @@ struct Topic {
 }
 
 impl TopicCell {
-    pub fn new(destination: Arc<Destination>, policy: Arc<PolicyEntry>) -> Self {
+    pub fn new(
+        destination: Arc<Destination>,
+        policy: Arc<PolicyEntry>,
+        owner: Option<OwnerId>,
+    ) -> Self {
         Self {
             destination,
             policy,
+            owner,
             topic: Mutex::default(),
             enqueued: AtomicU64::new(0),
             producers: AtomicI32::new(0),
         }
     }
 
-    /// Gives the message to everyone who hears this topic. `None` when the topic was removed
-    /// meanwhile.
-    #[must_use]
-    pub fn publish(&self, message: &Arc<Message>, broker: &Broker) -> Option<Expired> {
+    /// The durable subscriptions that `message` is for, with the place that it will have in each.
+    pub fn reserve(&self, message: &Message) -> Vec<(Arc<Durable>, Key)> {
+        let topic = self.topic.lock();
+        let wanted =
+            |durable: &Arc<Durable>| Some((Arc::clone(durable), durable.reserve(message)?));
+        topic.durables.iter().filter_map(wanted).collect()
+    }
+
+    /// Gives the message to the consumers that hear this topic, apart from durable subscriptions. `false`
+    /// when the topic was removed meanwhile.
+    pub fn publish(&self, message: &Arc<Message>, broker: &Broker) -> bool {
         let topic = self.topic.lock();
         if topic.removed {
-            return None;
+            return false;
         }
         self.enqueued.fetch_add(1, Ordering::Relaxed);
         for consumer in &topic.consumers {
@@ -53,11 +68,7 @@ impl TopicCell {
                 consumer.publish(message, &self.destination, broker);
             }
         }
-        let mut expired = Expired::new();
-        for durable in &topic.durables {
-            expired.extend(durable.publish(message, &self.destination, broker));
-        }
-        Some(expired)
+        true
     }
 
     /// Adds a consumer; one that is here by another name of its composite stays here once.

@@ -1,17 +1,22 @@
 //! What a transaction collects until it is committed or rolled back.
 //!
 //! ```text
-//!   BEGIN -> [ sends and acknowledgements ] --COMMIT--> done in order, under no common lock
-//!                        |     \--PREPARE (XA)--> prepared, waits for the second phase
+//!   BEGIN -> [ sends and acknowledgements ] --COMMIT--> stored as one, then done in order, under no
+//!                        |                                  common lock
+//!                        |     \--PREPARE (XA)--> prepared and stored, waits for the second phase, also
+//!                        |                        across restarts
 //!                        +--ROLLBACK--> sends dropped; what was acknowledged stays with its consumer,
 //!                                       or goes back to its queue if that has gone
 //! ```
 
 use std::sync::Arc;
 
+use super::queue::QueueCell;
 use super::subscription::Subscription;
+use super::subscription::durable::Durable;
 use super::subscription::window::InFlight;
 use crate::openwire::{ConnectionId, Message};
+use crate::store::Key;
 
 /// One thing that waits for the commit.
 #[derive(Debug)]
@@ -26,6 +31,15 @@ pub enum Step {
         consumer: Arc<Subscription>,
         count: usize,
     },
+    /// Messages that were acknowledged before a restart; no consumer has them.
+    AckLocked(Locked),
+}
+
+/// Where messages are that a branch from before a restart acknowledged.
+#[derive(Debug)]
+pub enum Locked {
+    Queue(Arc<QueueCell>, Vec<Key>),
+    Durable(Arc<Durable>, Vec<Key>),
 }
 
 /// An open transaction.

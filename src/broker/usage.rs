@@ -53,18 +53,25 @@ impl Usage {
         }
     }
 
-    /// Returns when `enough` holds; it is asked now and whenever something was freed.
-    pub async fn freed_until(&self, enough: impl Fn() -> bool) {
+    /// Returns when `enough` holds; it is asked now, whenever something was freed, and whenever `also`
+    /// wakes: the store, whose room is a limit, too.
+    pub async fn freed_until(&self, also: Option<&Notify>, enough: impl Fn() -> bool) {
         let _counted = Waiting::count(&self.waiting);
+        let never = Notify::new();
         loop {
             let freed = self.freed.notified();
-            tokio::pin!(freed);
+            let changed = also.unwrap_or(&never).notified();
+            tokio::pin!(freed, changed);
             // Registered before the look, so that nothing freed in between is missed.
             freed.as_mut().enable();
+            changed.as_mut().enable();
             if enough() {
                 return;
             }
-            freed.await;
+            tokio::select! {
+                () = freed => {}
+                () = changed => {}
+            }
         }
     }
 }
@@ -96,7 +103,7 @@ mod tests {
         let usage = Arc::new(Usage::new(10));
         usage.take(11);
         let held = Arc::clone(&usage);
-        let waiting = tokio::spawn(async move { held.freed_until(|| !held.is_full()).await });
+        let waiting = tokio::spawn(async move { held.freed_until(None, || !held.is_full()).await });
         tokio::task::yield_now().await;
         usage.free(1);
         tokio::task::yield_now().await;

@@ -69,15 +69,26 @@ async fn serve(layout: &Layout, config: config::Config, detached: bool) -> anyho
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let clock = Arc::new(SystemClock);
-    let server = Server::start(config, layout.heap_bytes, clock, stop.clone()).await?;
-    if detached {
-        daemon::report_ready(layout)?;
-    }
-    let running = server.run();
+    // A slave is up, too: whoever starts a node is not kept waiting for it to become master.
+    let on_slave = || {
+        if detached && let Err(failure) = daemon::report_ready(layout) {
+            tracing::warn!("{failure:#}");
+        }
+    };
+    let running = async {
+        let started =
+            Server::start(config, layout.heap_bytes, clock, stop.clone(), on_slave).await?;
+        let Some(server) = started else { return Ok(()) };
+        if detached {
+            daemon::report_ready(layout)?;
+        }
+        server.run().await;
+        Ok::<(), anyhow::Error>(())
+    };
     tokio::pin!(running);
     loop {
         let name = tokio::select! {
-            () = &mut running => return Ok(()),
+            ended = &mut running => return ended,
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };

@@ -106,7 +106,7 @@ impl Document {
         let Self { mut reading, broker, beans, members, whole } = self;
         if let Some(broker) = &broker {
             reading.fill(&BROKER, broker, config);
-            super::finish::store(broker, config, &mut reading);
+            super::finish::store(config, &mut reading);
         }
         for member in &members {
             super::connector::read_member(member, config, &whole, &mut reading);

@@ -4,22 +4,17 @@ use std::path::{Path, PathBuf};
 
 use super::Config;
 use super::connector::is_loopback;
-use super::element::Element;
 use super::notice::Weight;
 use super::place::Place;
 use super::vocabulary::Reading;
-use super::words::standing::STORE;
 use crate::store::options::StoreOptions;
 
 /// Settles where messages are kept, once the broker's own words are read.
-pub(super) fn store(broker: &Element, config: &mut Config, reading: &mut Reading) {
-    let said = |name: &str| broker.children.iter().any(|child| child.is_core(name));
+pub(super) fn store(config: &mut Config, reading: &mut Reading) {
     if !config.broker.persistent {
         config.store = StoreOptions::Memory;
         let about_store = ["<kahaDB>", "<mKahaDB>"];
         reading.notices.retain(|notice| !about_store.contains(&notice.word.as_str()));
-    } else if !said("persistenceAdapter") && !said("persistenceFactory") {
-        reading.say(STORE, "persistence, which is on without a word,".to_owned(), &broker.at);
     }
 }
 

@@ -301,10 +301,11 @@ impl Conversation {
 
     fn add_consumer(&mut self, info: &Arc<ConsumerInfo>) -> Result<Answer, Refusal> {
         if let Some(client) = self.register.check_consumer(info, self.broker.name())? {
-            client.add_consumer(info)?;
+            let ticket = client.add_consumer(info)?;
             if let Some(id) = &info.consumer_id {
                 self.register.add_consumer(id);
             }
+            return Ok(Answer::after(ticket));
         }
         Ok(Answer::now())
     }

@@ -119,6 +119,14 @@ impl TransactionId {
         matches!(self, Self::Xa(_))
     }
 
+    /// The id of an XA branch.
+    pub fn xa(&self) -> Option<&XaTransactionId> {
+        match self {
+            Self::Xa(xid) => Some(xid),
+            Self::Local(_) => None,
+        }
+    }
+
     pub fn is_local(&self) -> bool {
         matches!(self, Self::Local(_))
     }

@@ -5,6 +5,7 @@
 //!   that it is durable.
 //! * [`owner`] is what the journal tells those whose messages it keeps; [`recovered`] what it held when
 //!   it was opened.
+//! * [`temporary`] is where non-persistent messages go that memory cannot hold.
 //! * [`journal`] is the store itself; [`disk`] what is asked of the machine.
 
 mod audit;
@@ -29,6 +30,7 @@ mod replay;
 mod scan;
 mod segment;
 mod shared;
+pub mod temporary;
 #[cfg(test)]
 mod tests;
 pub mod ticket;

@@ -29,6 +29,11 @@ impl Key {
         Self(u64::from(band) << Self::BAND_SHIFT | sequence)
     }
 
+    /// What sorts right behind it.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
     pub fn sequence(self) -> u64 {
         self.0 & Self::SEQUENCE_MASK
     }

@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use openwired::base::SystemClock;
 use openwired::base::uri::Uri;
 use openwired::broker::Broker;
+use openwired::broker::keeping::Stores;
 use openwired::broker::options::BrokerOptions;
 use openwired::connection;
 use openwired::openwire::{
@@ -75,7 +76,8 @@ impl Served {
         memory_limit: u64,
         connector: TransportConnector,
     ) -> Self {
-        let broker = Broker::new(options, memory_limit, "host", Arc::new(SystemClock));
+        let broker =
+            Broker::new(options, memory_limit, "host", Arc::new(SystemClock), Stores::default());
         let listener = Listener::bind(connector).unwrap();
         let address = listener.connector().address;
         let shutdown = CancellationToken::new();
@@ -157,7 +159,7 @@ impl Peer<DuplexStream> {
 /// A broker without connectors.
 pub(crate) fn broker() -> Arc<Broker> {
     let options = BrokerOptions { broker_name: "b".to_owned(), ..BrokerOptions::default() };
-    Broker::new(options, 64 << 20, "host", Arc::new(SystemClock))
+    Broker::new(options, 64 << 20, "host", Arc::new(SystemClock), Stores::default())
 }
 
 impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Peer<S> {

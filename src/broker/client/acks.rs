@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{Client, Ticket};
+use super::Client;
 use crate::broker::Broker;
 use crate::broker::queue::{Event, QueueCell};
 use crate::broker::refusal::Refusal;
-use crate::broker::subscription::durable::Durable;
+use crate::broker::subscription::durable;
 use crate::broker::subscription::window::{Acked, InFlight, describe};
 use crate::broker::subscription::{Role, Subscription};
 use crate::broker::transaction::Step;
 use crate::openwire::{MessageAck, Throwable, ack_type};
+use crate::store::{Group, Key, Ticket};
 
 impl Client {
     /// Applies an acknowledgement, or adds it to the transaction that it names. One for a consumer that
@@ -47,14 +48,15 @@ impl Client {
                 consumer.acknowledge(ack, false)?;
                 consumer.wake(&self.broker);
             }
-            Role::Queue(_) | Role::Durable(_) => self.ack_held(&consumer, ack)?,
+            Role::Queue(_) | Role::Durable(_) => return self.ack_held(&consumer, ack),
         }
         Ok(Ticket::done())
     }
 
-    fn ack_held(&self, consumer: &Arc<Subscription>, ack: &MessageAck) -> Result<(), Refusal> {
+    fn ack_held(&self, consumer: &Arc<Subscription>, ack: &MessageAck) -> Result<Ticket, Refusal> {
+        let mut group = Group { wanted: ack.response_required, ..Group::default() };
         match consumer.acknowledge(ack, ack.transaction_id.is_some())? {
-            Acked::Consumed(messages) => self.broker.consumed(consumer, messages),
+            Acked::Consumed(messages) => self.broker.consumed(consumer, messages, &mut group),
             Acked::InTransaction(messages) => {
                 if let Some(transaction) = &ack.transaction_id {
                     let step = Step::Ack { consumer: Arc::clone(consumer), messages };
@@ -69,7 +71,7 @@ impl Client {
                 for held in &messages {
                     self.broker.bury_held(consumer, held, cause);
                 }
-                self.broker.consumed(consumer, messages);
+                self.broker.consumed(consumer, messages, &mut group);
             }
             Acked::Expired(messages) => {
                 for held in &messages {
@@ -77,7 +79,7 @@ impl Client {
                         self.broker.expired_on(&destination, &held.message);
                     }
                 }
-                self.broker.consumed(consumer, messages);
+                self.broker.consumed(consumer, messages, &mut group);
             }
             Acked::Delivered => consumer.wake(&self.broker),
             Acked::BeforeDispatch => tracing::warn!(
@@ -86,7 +88,7 @@ impl Client {
                 describe(ack)
             ),
         }
-        Ok(())
+        Ok(self.broker.append(group))
     }
 }
 
@@ -101,26 +103,27 @@ impl InFlight {
 }
 
 impl Broker {
-    /// Messages left a consumer for good.
-    pub(super) fn consumed(&self, consumer: &Arc<Subscription>, messages: Vec<InFlight>) {
+    /// Messages left a consumer for good. The records of it go to `group`.
+    pub(super) fn consumed(
+        &self,
+        consumer: &Arc<Subscription>,
+        messages: Vec<InFlight>,
+        group: &mut Group,
+    ) {
         match &consumer.role {
-            Role::Durable(durable) => self.consumed_durable(durable, &messages),
+            Role::Durable(durable) => {
+                let keys = messages.iter().map(|held| held.key).collect();
+                self.apply_durable_in(durable, durable::Event::Consumed(keys), group);
+            }
             Role::Queue(_) => {
-                for (queue, messages) in by_queue(messages) {
-                    self.apply(&queue, Event::Consumed(messages));
+                for (queue, keys) in by_queue(messages) {
+                    self.apply_in(&queue, Event::Consumed(keys), group);
                 }
                 // The room may be for the messages of another of its queues.
                 consumer.wake_queues(self);
             }
             Role::Browser(_) | Role::Topic(_) => {}
         }
-    }
-
-    fn consumed_durable(&self, durable: &Durable, messages: &[InFlight]) {
-        for held in messages {
-            self.memory.free(held.message.memory_bytes());
-        }
-        self.expired(durable.dispatch(self));
     }
 
     fn bury_held(&self, consumer: &Subscription, held: &InFlight, cause: &Throwable) {
@@ -135,13 +138,13 @@ impl Broker {
 }
 
 /// Sorts messages by the queue they are of.
-pub(super) fn by_queue(messages: Vec<InFlight>) -> Vec<(Arc<QueueCell>, Vec<InFlight>)> {
-    let mut sorted: Vec<(Arc<QueueCell>, Vec<InFlight>)> = Vec::new();
+pub(super) fn by_queue(messages: Vec<InFlight>) -> Vec<(Arc<QueueCell>, Vec<Key>)> {
+    let mut sorted: Vec<(Arc<QueueCell>, Vec<Key>)> = Vec::new();
     for held in messages {
-        let Some(queue) = held.queue.clone() else { continue };
+        let Some(queue) = held.queue else { continue };
         match sorted.iter_mut().find(|(of, _)| Arc::ptr_eq(of, &queue)) {
-            Some((_, messages)) => messages.push(held),
-            None => sorted.push((queue, vec![held])),
+            Some((_, keys)) => keys.push(held.key),
+            None => sorted.push((queue, vec![held.key])),
         }
     }
     sorted

@@ -12,13 +12,14 @@ use crate::broker::queue::{Event, QueueCell};
 use crate::broker::refusal::Refusal;
 use crate::broker::region::Cell;
 use crate::broker::subscription::browse::Browse;
-use crate::broker::subscription::durable::{Durable, DurableKey};
+use crate::broker::subscription::durable::{self, Durable, DurableKey};
 use crate::broker::subscription::topic::TopicFlow;
 use crate::broker::subscription::window::InFlight;
 use crate::broker::subscription::{Filter, Role, Subscription};
 use crate::openwire::{
     Command, ConsumerControl, ConsumerId, ConsumerInfo, Destination, MessagePull,
 };
+use crate::store::{OwnerId, Ticket};
 
 /// Prefetch sizes that a client sends when nobody chose one; only these the policy replaces.
 const STOCK_QUEUE_PREFETCH: i32 = 1000;
@@ -39,17 +40,17 @@ pub enum Pulled {
 
 impl Client {
     /// Opens a consumer. Deliveries go to the outbox given to `connect`. One that is open already stays
-    /// as it is.
+    /// as it is. A durable subscription is there for ever once the ticket is durable.
     ///
     /// # Errors
     /// The selector is none, the destination is not there or not this connection's, or the durable
     /// subscription is in use.
-    pub fn add_consumer(&self, info: &Arc<ConsumerInfo>) -> Result<(), Refusal> {
+    pub fn add_consumer(&self, info: &Arc<ConsumerInfo>) -> Result<Ticket, Refusal> {
         let (Some(id), Some(destination)) = (&info.consumer_id, &info.destination) else {
             return Err(Refusal::InvalidDestination("a consumer without destination".to_owned()));
         };
         if self.consumer(id).is_some() {
-            return Ok(());
+            return Ok(Ticket::done());
         }
         let members = destination.members();
         for member in &members {
@@ -69,7 +70,7 @@ impl Client {
             self.broker.replay(&consumer, member);
         }
         self.broker.consumers_changed(destination, Command::ConsumerInfo(Arc::clone(&info)));
-        Ok(())
+        Ok(self.broker.written(durable && info.response_required))
     }
 
     /// Temporary destinations are for consumers of the connection that made them.
@@ -247,7 +248,10 @@ impl Client {
                 }
                 consumer.close_topic(&self.broker);
             }
-            Role::Durable(durable) => durable.deactivate(unacked, last_delivered),
+            Role::Durable(durable) => {
+                let event = durable::Event::Deactivate { unacked, last_delivered };
+                self.broker.apply_durable(durable, event);
+            }
         }
         self.tell_removed(consumer);
     }
@@ -377,18 +381,43 @@ impl crate::broker::Broker {
                 return Ok(Arc::clone(durable));
             }
             self.region.leave_durable(durable);
-            durable.remove(self);
+            self.end_durable(durable);
         }
-        let durable = Arc::new(Durable::new(key.clone(), Arc::clone(info), filter.clone()));
-        for member in members {
-            if member.is_pattern() {
-                self.region.join_durable_pattern(member, &durable);
-            } else if let Some(Cell::Topic(topic)) = self.region.get(member) {
-                topic.add_durable(Arc::clone(&durable));
-            }
-        }
+        let owner = self.stores.durable_owner(&key, info);
+        let durable = self.make_durable(key.clone(), info, filter, owner);
+        self.join_topics(&durable, members);
         durables.insert(key, Arc::clone(&durable));
         Ok(durable)
+    }
+
+    pub(in crate::broker) fn join_topics(&self, durable: &Arc<Durable>, members: &[Destination]) {
+        for member in members {
+            if member.is_pattern() {
+                self.region.join_durable_pattern(member, durable);
+            } else if let Some(Cell::Topic(topic)) = self.region.get(member) {
+                topic.add_durable(Arc::clone(durable));
+            }
+        }
+    }
+
+    pub(in crate::broker) fn make_durable(
+        &self,
+        key: DurableKey,
+        info: &Arc<ConsumerInfo>,
+        filter: &Filter,
+        owner: Option<OwnerId>,
+    ) -> Arc<Durable> {
+        let store_first = self.stores.topics_store_first();
+        let durable = Durable::new(key, Arc::clone(info), filter.clone(), owner, store_first);
+        let durable = Arc::new(durable);
+        self.introduce_durable(&durable);
+        durable
+    }
+
+    fn end_durable(&self, durable: &Durable) {
+        let (bytes, removed) = durable.remove();
+        self.memory.free(bytes);
+        self.forget_owner(durable.owner, &removed);
     }
 
     /// Ends a durable subscription.
@@ -410,7 +439,7 @@ impl crate::broker::Broker {
         durables.remove(&key);
         drop(durables);
         self.region.leave_durable(&durable);
-        durable.remove(self);
+        self.end_durable(&durable);
         Ok(durable)
     }
 

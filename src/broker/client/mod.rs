@@ -28,26 +28,7 @@ use crate::openwire::{
     Command, ConnectionId, ConnectionInfo, ConsumerId, ConsumerInfo, Destination, DestinationInfo,
     LocalTransactionId, ProducerId, ProducerInfo, RemoveInfo, RemoveSubscriptionInfo,
 };
-
-/// A promise that something is durable. Resolves when the batch it stands in is synced.
-#[derive(Debug)]
-#[must_use]
-pub struct Ticket(());
-
-impl Ticket {
-    /// For what is kept in memory only, and so is as durable as it will ever be.
-    fn done() -> Self {
-        Self(())
-    }
-
-    /// Whether waiting would return at once.
-    pub fn is_durable(&self) -> bool {
-        true
-    }
-
-    /// Returns once it is durable.
-    pub async fn durable(self) {}
-}
+use crate::store::Ticket;
 
 /// One logical connection. Dropping it does not remove it: call [`Client::close`].
 #[derive(Debug)]
@@ -139,7 +120,7 @@ impl Client {
                 }
             }
         }
-        Ok(Ticket::done())
+        Ok(self.broker.written(info.response_required))
     }
 
     fn add_destination(&self, destination: &Arc<Destination>) -> Result<(), Refusal> {
@@ -180,7 +161,7 @@ impl Client {
         if let Some(destination) = &durable.info.destination {
             self.broker.consumers_changed(destination, info.clone());
         }
-        Ok(Ticket::done())
+        Ok(self.broker.written(info.response_required))
     }
 
     /// Ends the connection with all it owns. Idempotent.
@@ -198,7 +179,7 @@ impl Client {
             self.dispose_consumer(&consumer, last_delivered);
         }
         for transaction in state.transactions.into_values() {
-            self.roll_back(transaction);
+            let _ticket = self.broker.roll_back(None, transaction, false);
         }
         self.roll_back_branches();
         for info in state.producers.into_values() {

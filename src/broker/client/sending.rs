@@ -1,29 +1,50 @@
 //! Producers, what they send, and whether there is room for it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Client, Ticket, removal_of};
+use super::{Client, removal_of};
 use crate::broker::Broker;
 use crate::broker::refusal::Refusal;
 use crate::broker::region::Cell;
 use crate::openwire::{Command, Destination, Message, ProducerId, ProducerInfo};
+use crate::store::{Pressure, Ticket};
 
 /// Whether a message may be sent now.
 #[derive(Debug)]
 pub enum Room {
     Free,
-    /// The broker or the destination is at its memory limit.
+    /// A limit is reached.
     Full(Wait),
 }
 
-/// A producer held at a memory limit.
+/// A producer held at a limit.
 #[derive(Debug)]
 pub struct Wait {
     broker: Arc<Broker>,
     destination: Arc<Destination>,
+    producer: Option<Arc<ProducerId>>,
+    persistent: bool,
     give_up_after: Option<Duration>,
+    /// `blockedProducerWarningInterval`.
+    warn_every: Option<Duration>,
 }
+
+/// What there is too little of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shortage {
+    Memory,
+    /// Disk: the limit of `storeUsage` is reached, or the file system is full.
+    Store {
+        limit_bytes: u64,
+    },
+    /// More waits to be written than there should; a moment helps.
+    Writing,
+}
+
+/// A held producer is first named in the log after this long.
+const WARN_AFTER: Duration = Duration::from_secs(10);
 
 impl Wait {
     /// Returns when there is room.
@@ -31,27 +52,113 @@ impl Wait {
     /// # Errors
     /// `sendFailIfNoSpaceAfterTimeout` is over.
     pub async fn wait(self) -> Result<(), Refusal> {
-        let usage = Arc::clone(&self.broker.memory);
-        let freed = usage.freed_until(|| !self.broker.is_full_for(&self.destination));
         match self.give_up_after {
-            None => freed.await,
+            None => self.room().await,
             Some(limit) => {
-                let in_time = tokio::time::timeout(limit, freed).await;
-                in_time.map_err(|_| no_space(&self.destination))?;
+                let in_time = tokio::time::timeout(limit, self.room()).await;
+                in_time.map_err(|_| self.no_space())?;
             }
         }
         Ok(())
     }
+
+    async fn room(&self) {
+        let broker = &self.broker;
+        let store = broker.stores.journal.as_ref();
+        let has_room = || broker.shortage(&self.destination, self.persistent).is_none();
+        let room = broker.memory.freed_until(store.map(|store| store.changed()), has_room);
+        tokio::pin!(room);
+        let began = tokio::time::Instant::now();
+        let mut next = WARN_AFTER;
+        loop {
+            match tokio::time::timeout_at(began + next, &mut room).await {
+                Ok(()) => return,
+                Err(_) => self.warn(next),
+            }
+            let Some(every) = self.warn_every else { return room.await };
+            next += every.max(WARN_AFTER);
+        }
+    }
+
+    fn warn(&self, blocked: Duration) {
+        let Some(shortage) = self.broker.shortage(&self.destination, self.persistent) else {
+            return;
+        };
+        let Self { destination, .. } = self;
+        let producer = self.producer.as_ref().map(ToString::to_string).unwrap_or_default();
+        let held = match shortage {
+            Shortage::Memory => format!("{shortage}. Producer ({producer}) stopped"),
+            Shortage::Store { .. } | Shortage::Writing => {
+                format!("{shortage}. Stopping producer ({producer})")
+            }
+        };
+        let seconds = blocked.as_secs();
+        tracing::warn!(
+            "{held} to prevent flooding {destination}. See {FLOW_CONTROL_PAGE} for more info \
+             (blocking for: {seconds}s)"
+        );
+    }
+
+    fn no_space(&self) -> Refusal {
+        let shortage = self.broker.shortage(&self.destination, self.persistent);
+        no_space(shortage.unwrap_or(Shortage::Memory), &self.destination)
+    }
 }
 
-fn no_space(destination: &Destination) -> Refusal {
+const FLOW_CONTROL_PAGE: &str = "http://activemq.apache.org/producer-flow-control.html";
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => write!(f, "Usage Manager Memory Limit reached"),
+            Self::Store { limit_bytes } => {
+                write!(f, "Persistent store is Full, 100% of {limit_bytes}")
+            }
+            Self::Writing => write!(f, "The disk is slower than what is sent"),
+        }
+    }
+}
+
+fn no_space(shortage: Shortage, destination: &Destination) -> Refusal {
     Refusal::ResourceAllocation(format!(
-        "Usage Manager Memory Limit reached on {destination}. See \
-         http://activemq.apache.org/producer-flow-control.html for more info"
+        "{shortage} on {destination}. See {FLOW_CONTROL_PAGE} for more info"
     ))
 }
 
 impl Broker {
+    /// What messages for this destination have to wait for.
+    fn shortage(&self, destination: &Destination, persistent: bool) -> Option<Shortage> {
+        if self.is_full_for(destination) {
+            return Some(Shortage::Memory);
+        }
+        let journal = self.stores.journal.as_ref().filter(|_| persistent)?;
+        if destination.is_temporary() {
+            return None;
+        }
+        let limit_bytes = self.stores.store_limit_bytes;
+        match journal.pressure() {
+            Pressure::Full => Some(Shortage::Store { limit_bytes }),
+            Pressure::Congested => Some(Shortage::Writing),
+            Pressure::Free if journal.used_bytes() >= self.store_mark_bytes(destination) => {
+                Some(Shortage::Store { limit_bytes })
+            }
+            Pressure::Free => None,
+        }
+    }
+
+    /// Where `storeUsageHighWaterMark` stands for this destination.
+    fn store_mark_bytes(&self, destination: &Destination) -> u64 {
+        let limit = self.stores.store_limit_bytes;
+        if !self.region.policies().mark_store() {
+            return limit;
+        }
+        let policy = self.region.policies().entry_for(destination);
+        match policy.store_usage_high_water_mark {
+            100.. => limit,
+            percent => limit / 100 * u64::from(percent),
+        }
+    }
+
     /// Whether messages for this destination have to wait for memory.
     fn is_full_for(&self, destination: &Destination) -> bool {
         if self.memory.is_full() || !self.region.policies().limit_memory() {
@@ -117,28 +224,36 @@ impl Client {
         }
     }
 
-    /// Asks before a send whether there is memory for it.
+    /// Asks before a send whether there is room for it.
     ///
     /// # Errors
     /// There is none, and the configuration says fail (`sendFailIfNoSpace`).
     pub fn room_for(&self, message: &Message) -> Result<Room, Refusal> {
         let Some(destination) = &message.destination else { return Ok(Room::Free) };
-        if destination.is_advisory() || !self.broker.is_full_for(destination) {
+        if destination.is_advisory() {
             return Ok(Room::Free);
         }
+        let Some(shortage) = self.broker.shortage(destination, message.persistent) else {
+            return Ok(Room::Free);
+        };
         let policy = self.broker.region.policies().entry_for(destination);
-        if !policy.producer_flow_control && !self.broker.memory.is_full() {
+        let own_limit = shortage == Shortage::Memory && !self.broker.memory.is_full();
+        if own_limit && !policy.producer_flow_control {
             return Ok(Room::Free);
         }
         let usage = &self.broker.options.system_usage;
-        if policy.send_fail_if_no_space.unwrap_or(usage.send_fail_if_no_space) {
-            return Err(no_space(destination));
+        let fail = policy.send_fail_if_no_space.unwrap_or(usage.send_fail_if_no_space);
+        if fail && shortage != Shortage::Writing {
+            return Err(no_space(shortage, destination));
         }
         let policy_timeout = policy.send_fail_if_no_space_after_timeout;
         Ok(Room::Full(Wait {
             broker: Arc::clone(&self.broker),
             destination: Arc::clone(destination),
+            producer: message.producer_id.clone(),
+            persistent: message.persistent,
             give_up_after: policy_timeout.or(usage.send_fail_if_no_space_after_timeout),
+            warn_every: policy.blocked_producer_warning_interval,
         }))
     }
 
@@ -150,14 +265,30 @@ impl Client {
     pub fn send(&self, mut message: Message) -> Result<Ticket, Refusal> {
         message.broker_in_time = self.broker.now_ms();
         message.recieved_by_df_bridge = false;
+        let wanted = message.response_required;
+        if self.was_stored(&message) {
+            tracing::debug!(
+                "dropped what was sent again after a failover: {:?}",
+                message.message_id
+            );
+            return Ok(self.broker.written(wanted));
+        }
         match message.transaction_id.clone() {
-            None => self.broker.route(message)?,
+            None => self.broker.route(message, wanted),
             Some(transaction) => {
                 self.check_destination(&message)?;
                 self.send_in(&transaction, message)?;
+                Ok(Ticket::done())
             }
         }
-        Ok(Ticket::done())
+    }
+
+    /// Whether a client that came back sends what the journal has, or had, already. Only such a client
+    /// repeats itself; a bridge may rightly bring a message again that once was here.
+    fn was_stored(&self, message: &Message) -> bool {
+        self.info.failover_reconnect
+            && message.persistent
+            && self.broker.stores.journal.as_ref().is_some_and(|it| it.is_duplicate(message))
     }
 
     /// A send in a transaction fails at once where it could not succeed later.

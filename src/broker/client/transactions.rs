@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use super::Client;
 use super::acks::by_queue;
-use super::{Client, Ticket};
+use crate::broker::Broker;
 use crate::broker::queue::Event;
 use crate::broker::refusal::Refusal;
 use crate::broker::subscription::Role;
-use crate::broker::transaction::{Step, Transaction};
+use crate::broker::subscription::durable;
+use crate::broker::subscription::window::InFlight;
+use crate::broker::transaction::{Locked, Step, Transaction};
 use crate::openwire::{
     Command, DataArrayResponse, IntegerResponse, Message, Response, TransactionId, TransactionInfo,
-    transaction_kind,
+    XaTransactionId, transaction_kind,
 };
+use crate::store::{Branch, Entry, Group, Ticket};
 
 /// Answers to a prepare.
 const XA_OK: i32 = 0;
@@ -31,28 +35,31 @@ impl Client {
             return Err(Refusal::Jms("a transaction without an id".to_owned()));
         };
         let mut answer = Command::from(Response::default());
+        let mut ticket = Ticket::done();
+        let wanted = info.response_required;
         match info.kind {
             transaction_kind::BEGIN => self.begin(id)?,
             transaction_kind::PREPARE => {
-                let result = self.prepare(id)?;
+                let (result, prepared) = self.prepare(id)?;
+                ticket = prepared;
                 answer = IntegerResponse { result, ..IntegerResponse::default() }.into();
             }
             transaction_kind::COMMIT_ONE_PHASE | transaction_kind::COMMIT_TWO_PHASE => {
+                let two_phases = info.kind == transaction_kind::COMMIT_TWO_PHASE;
+                if two_phases && !self.with(id, |transaction| transaction.prepared)? {
+                    return Err(Refusal::XaProtocol { transaction: id.to_string() });
+                }
                 let transaction = self.take(id)?;
-                self.commit(transaction);
+                ticket = self.broker.commit(id, transaction, wanted);
             }
-            transaction_kind::ROLLBACK => {
+            transaction_kind::ROLLBACK | transaction_kind::FORGET => {
                 let transaction = self.take(id)?;
-                self.roll_back(transaction);
-            }
-            transaction_kind::FORGET => {
-                let transaction = self.take(id)?;
-                self.roll_back(transaction);
+                ticket = self.broker.roll_back(Some(id), transaction, wanted);
             }
             transaction_kind::END => {}
             other => return Err(Refusal::Jms(format!("Unknown transaction info type: {other}"))),
         }
-        Ok((answer, Ticket::done()))
+        Ok((answer, ticket))
     }
 
     /// Opens a transaction; one that is open already stays as it is.
@@ -136,67 +143,21 @@ impl Client {
         })?
     }
 
-    fn commit(&self, transaction: Transaction) {
-        self.broker.memory.free(transaction.bytes);
-        for step in transaction.steps {
-            match step {
-                Step::Send(message) => {
-                    let destination = message.destination.clone();
-                    if let Err(refusal) = self.broker.route(*message) {
-                        // It was there when the message was sent; a temporary one may go meanwhile.
-                        let name = destination.map(|name| name.to_string()).unwrap_or_default();
-                        tracing::warn!("a committed message to {name} was dropped: {refusal}");
-                    }
-                }
-                Step::Ack { consumer, messages } => {
-                    consumer.committed(&messages);
-                    self.broker.consumed(&consumer, messages);
-                }
-                Step::AckTopic { consumer, count } => {
-                    if let Role::Topic(flow) = &consumer.role {
-                        flow.lock().consume(count);
-                    }
-                    consumer.wake(&self.broker);
-                }
-            }
-        }
-    }
-
-    pub(super) fn roll_back(&self, transaction: Transaction) {
-        self.broker.memory.free(transaction.bytes);
-        for step in transaction.steps {
-            match step {
-                Step::Send(_) => {}
-                Step::Ack { consumer, messages } => {
-                    let orphans = consumer.rolled_back(messages);
-                    if let Role::Durable(durable) = &consumer.role {
-                        durable.give_back(orphans);
-                        self.broker.expired(durable.dispatch(&self.broker));
-                    } else {
-                        for (queue, messages) in by_queue(orphans) {
-                            self.broker.apply(&queue, Event::Returned(messages));
-                        }
-                    }
-                }
-                Step::AckTopic { consumer, count } => {
-                    if let Role::Topic(flow) = &consumer.role {
-                        flow.lock().contract(count);
-                    }
-                }
-            }
-        }
-    }
-
-    fn prepare(&self, id: &TransactionId) -> Result<i32, Refusal> {
+    /// Stores a branch so that its outcome can be told later, also after a restart.
+    fn prepare(&self, id: &TransactionId) -> Result<(i32, Ticket), Refusal> {
         let prepared = self.with(id, |transaction| {
             transaction.prepared = !transaction.steps.is_empty();
-            transaction.prepared
+            let branch = || id.xa().map(|xid| branch_of(xid.clone(), &transaction.steps));
+            transaction.prepared.then(branch)
         });
         match prepared {
-            Ok(true) => Ok(XA_OK),
-            Ok(false) => {
+            Ok(Some(branch)) => {
+                let entries = branch.map(Entry::Prepared).into_iter().collect();
+                Ok((XA_OK, self.broker.append(Group { entries, wanted: true })))
+            }
+            Ok(None) => {
                 self.take(id)?;
-                Ok(XA_RDONLY)
+                Ok((XA_RDONLY, Ticket::done()))
             }
             Err(_) => Err(Refusal::Jms(format!(
                 "Cannot prepare a transaction that had not been started or previously returned \
@@ -214,12 +175,102 @@ impl Client {
         let gone: Vec<_> = branches.extract_if(|_, transaction| own(transaction)).collect();
         drop(branches);
         for (_, transaction) in gone {
-            self.roll_back(transaction);
+            let _ticket = self.broker.roll_back(None, transaction, false);
         }
     }
 }
 
-impl crate::broker::Broker {
+impl Broker {
+    /// Does everything that a transaction has collected. It is one group of the journal: all of it
+    /// survives a crash, or nothing.
+    pub(in crate::broker) fn commit(
+        &self,
+        id: &TransactionId,
+        transaction: Transaction,
+        wanted: bool,
+    ) -> Ticket {
+        self.memory.free(transaction.bytes);
+        let mut group = Group { wanted, ..Group::default() };
+        let mut placements = Vec::new();
+        let outcome = outcome(Some(id), &transaction);
+        for step in transaction.steps {
+            match step {
+                Step::Send(message) => {
+                    let destination = message.destination.clone();
+                    if let Err(refusal) = self.place(*message, &mut group, &mut placements) {
+                        // It was there when the message was sent; a temporary one may go meanwhile.
+                        let name = destination.map(|name| name.to_string()).unwrap_or_default();
+                        tracing::warn!("a committed message to {name} was dropped: {refusal}");
+                    }
+                }
+                Step::Ack { consumer, messages } => {
+                    consumer.committed(&messages);
+                    self.consumed(&consumer, messages, &mut group);
+                }
+                Step::AckTopic { consumer, count } => {
+                    if let Role::Topic(flow) = &consumer.role {
+                        flow.lock().consume(count);
+                    }
+                    if let Some(broker) = self.this.upgrade() {
+                        consumer.wake(&broker);
+                    }
+                }
+                Step::AckLocked(Locked::Queue(queue, keys)) => {
+                    self.apply_in(&queue, Event::Consumed(keys), &mut group);
+                }
+                Step::AckLocked(Locked::Durable(durable, keys)) => {
+                    self.apply_durable_in(&durable, durable::Event::Consumed(keys), &mut group);
+                }
+            }
+        }
+        group.entries.extend(outcome);
+        let ticket = self.append(group);
+        placements.into_iter().for_each(|placement| self.put(placement));
+        ticket
+    }
+
+    /// Drops what a transaction sent and gives back what it acknowledged. With `id` where somebody asked
+    /// for it by name.
+    pub(in crate::broker) fn roll_back(
+        &self,
+        id: Option<&TransactionId>,
+        transaction: Transaction,
+        wanted: bool,
+    ) -> Ticket {
+        self.memory.free(transaction.bytes);
+        let mut group = Group { wanted, ..Group::default() };
+        group.entries.extend(outcome(id, &transaction));
+        for step in transaction.steps {
+            match step {
+                Step::Send(_) => {}
+                Step::Ack { consumer, messages } => {
+                    let orphans = consumer.rolled_back(messages);
+                    if let Role::Durable(durable) = &consumer.role {
+                        let keys = orphans.iter().map(|held| held.key).collect();
+                        let event = durable::Event::Returned(keys);
+                        self.apply_durable_in(durable, event, &mut group);
+                    } else {
+                        for (queue, keys) in by_queue(orphans) {
+                            self.apply_in(&queue, Event::Returned(keys), &mut group);
+                        }
+                    }
+                }
+                Step::AckTopic { consumer, count } => {
+                    if let Role::Topic(flow) = &consumer.role {
+                        flow.lock().contract(count);
+                    }
+                }
+                Step::AckLocked(Locked::Queue(queue, keys)) => {
+                    self.apply_in(&queue, Event::Unlocked(keys), &mut group);
+                }
+                Step::AckLocked(Locked::Durable(durable, keys)) => {
+                    self.apply_durable_in(&durable, durable::Event::Unlocked(keys), &mut group);
+                }
+            }
+        }
+        self.append(group)
+    }
+
     fn prepared_branches(&self) -> DataArrayResponse {
         let branches = self.branches.lock();
         let prepared = branches.iter().filter(|(_, transaction)| transaction.prepared);
@@ -230,4 +281,36 @@ impl crate::broker::Broker {
 
 fn unknown(id: &TransactionId) -> Refusal {
     Refusal::NoSuchTransaction { transaction: id.to_string(), xa: id.is_xa() }
+}
+
+/// What is to be stored of a branch: non-persistent messages and what temporary queues hold are not.
+fn branch_of(xid: XaTransactionId, steps: &[Step]) -> Branch {
+    let mut branch = Branch { xid, sends: Vec::new(), acks: Vec::new() };
+    for step in steps {
+        match step {
+            Step::Send(message) if message.persistent => {
+                branch.sends.push(Arc::new((**message).clone()));
+            }
+            Step::Ack { consumer, messages } => {
+                let of_durable = match &consumer.role {
+                    Role::Durable(durable) => durable.owner,
+                    Role::Queue(_) | Role::Browser(_) | Role::Topic(_) => None,
+                };
+                let owner = |held: &InFlight| match &held.queue {
+                    Some(queue) => queue.owner,
+                    None => of_durable,
+                };
+                let stored = messages.iter().filter(|held| held.message.persistent);
+                branch.acks.extend(stored.filter_map(|held| Some((owner(held)?, held.key))));
+            }
+            Step::Send(_) | Step::AckTopic { .. } | Step::AckLocked(_) => {}
+        }
+    }
+    branch
+}
+
+/// The record that a stored branch waits no longer.
+fn outcome(id: Option<&TransactionId>, transaction: &Transaction) -> Option<Entry> {
+    let xid = id.and_then(TransactionId::xa).filter(|_| transaction.prepared);
+    xid.map(|xid| Entry::Outcome(xid.clone()))
 }

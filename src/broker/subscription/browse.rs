@@ -1,12 +1,15 @@
 //! A queue browser: walks over what its queues hold, takes nothing, and ends with an empty delivery.
 //!
-//! It sees what was there when it came, in delivery order, with what other consumers hold.
+//! It sees what was there when it came, in delivery order, with what other consumers hold. At a message
+//! that is not in memory it waits for the page that brings it.
 
 use std::sync::Arc;
 
 use super::Subscription;
 use super::window::InFlight;
-use crate::broker::queue::{Key, QueueCell};
+use crate::broker::Broker;
+use crate::broker::queue::{Browsed, QueueCell};
+use crate::store::Key;
 
 /// How far a browser has come.
 #[derive(Debug)]
@@ -38,12 +41,18 @@ impl Browse {
 
 impl Subscription {
     /// Shows as many messages as there is room for, then the end.
-    pub(super) fn browse(self: &Arc<Self>, browse: &mut Browse, now_ms: i64) {
+    pub(super) fn browse(self: &Arc<Self>, browse: &mut Browse, broker: &Broker) {
+        let now_ms = broker.now_ms();
         while let Some(stop) = browse.queues.last_mut() {
-            let Some((key, message, redeliveries)) = stop.queue.browse(stop.after, stop.newest)
-            else {
-                browse.queues.pop();
-                continue;
+            let (browsed, page) = stop.queue.browse(self, stop.after, stop.newest);
+            broker.fetch_for_browser(&stop.queue, page);
+            let (key, message, redeliveries) = match browsed {
+                Browsed::Message(key, message, redeliveries) => (key, message, redeliveries),
+                Browsed::Cold => return,
+                Browsed::End => {
+                    browse.queues.pop();
+                    continue;
+                }
             };
             if !message.is_expired(now_ms) && self.filter.accepts(&message, redeliveries) {
                 if !self.has_room() {

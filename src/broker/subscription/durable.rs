@@ -10,15 +10,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
 use super::window::InFlight;
 use super::{Filter, Subscription};
-use crate::broker::Broker;
-use crate::broker::queue::{Key, LastDelivered};
+use crate::broker::backlog::{Backlog, Held, Keeper};
+use crate::broker::keeping::Side;
+use crate::broker::queue::{Effects, LastDelivered, Moment, Removed, near};
 use crate::openwire::{ConsumerInfo, Destination, Message};
+use crate::store::{Fetched, Key, Location, OwnerId, RecoveredOwner};
 
 /// Messages whose time was over, with where they were.
 pub type Expired = Vec<(Arc<Destination>, Arc<Message>)>;
@@ -42,30 +44,75 @@ pub struct Durable {
     pub key: DurableKey,
     /// As it was when the subscription was made or last activated.
     pub info: Arc<ConsumerInfo>,
+    /// What the journal calls it; `None` where nothing is stored.
+    pub owner: Option<OwnerId>,
+    /// By which the journal calls it.
+    pub side: OnceLock<Arc<Side>>,
     state: Mutex<State>,
+}
+
+/// Something that happened to a durable subscription.
+#[derive(Debug)]
+pub enum Event {
+    /// A topic published a message; with the key that [`Durable::reserve`] gave.
+    Publish { key: Key, message: Arc<Message>, keeper: Keeper },
+    /// Its consumer is gone; `unacked` is what that held.
+    Deactivate { unacked: Vec<InFlight>, last_delivered: LastDelivered },
+    /// Left for good.
+    Consumed(Vec<Key>),
+    /// Rolled back after the consumer had gone.
+    Returned(Vec<Key>),
+    /// Acknowledged by a prepared branch that was there before this broker.
+    Locked(Vec<Key>),
+    /// That branch rolled back.
+    Unlocked(Vec<Key>),
+    /// Its consumer may have room.
+    Wake,
+    /// Look for what expired.
+    Expire,
+    /// Bodies came that were asked for.
+    Fetched(Vec<(Key, Fetched)>),
+    /// What waited to be stored first is stored.
+    Stored,
 }
 
 #[derive(Debug)]
 struct State {
     filter: Filter,
-    pending: BTreeMap<Key, Waiting>,
+    pending: Backlog,
+    in_flight: BTreeMap<Key, Held>,
     next_seq: u64,
+    /// A message is given out only once it is stored.
+    store_first: bool,
     active: Option<Arc<Subscription>>,
     removed: bool,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    message: Arc<Message>,
-    destination: Arc<Destination>,
-    redeliveries: i32,
-}
-
 impl Durable {
-    pub fn new(key: DurableKey, info: Arc<ConsumerInfo>, filter: Filter) -> Self {
-        let state =
-            State { filter, pending: BTreeMap::new(), next_seq: 0, active: None, removed: false };
-        Self { key, info, state: Mutex::new(state) }
+    pub fn new(
+        key: DurableKey,
+        info: Arc<ConsumerInfo>,
+        filter: Filter,
+        owner: Option<OwnerId>,
+        store_first: bool,
+    ) -> Self {
+        let state = State {
+            filter,
+            pending: Backlog::default(),
+            in_flight: BTreeMap::new(),
+            next_seq: 0,
+            store_first,
+            active: None,
+            removed: false,
+        };
+        Self { key, info, owner, side: OnceLock::new(), state: Mutex::new(state) }
+    }
+
+    /// Takes over what the journal had.
+    pub fn restore(&self, recovered: RecoveredOwner) {
+        let mut state = self.state.lock();
+        state.next_seq = recovered.sequence + 1;
+        state.pending = Backlog::restored(recovered.messages);
     }
 
     pub fn is_active(&self) -> bool {
@@ -74,6 +121,11 @@ impl Durable {
 
     pub fn pending_count(&self) -> usize {
         self.state.lock().pending.len()
+    }
+
+    /// Whether messages wait until they are stored.
+    pub fn stores_first(&self) -> bool {
+        self.state.lock().store_first
     }
 
     /// Its consumer is here. Returns whether it was free.
@@ -87,119 +139,173 @@ impl Durable {
         true
     }
 
-    /// Its consumer is gone; `unacked` is what that held.
-    pub fn deactivate(&self, unacked: Vec<InFlight>, last_delivered: LastDelivered) {
+    /// The place that `message` will have here, if it is for this subscription.
+    pub fn reserve(&self, message: &Message) -> Option<Key> {
         let mut state = self.state.lock();
-        state.active = None;
-        for held in unacked {
-            let seen = seen_by_application(&held, last_delivered);
-            state.put_back(held, seen);
+        if state.removed || !state.filter.accepts(message, message.redelivery_counter) {
+            return None;
         }
+        let key = Key::new(0, state.next_seq);
+        state.next_seq += 1;
+        Some(key)
     }
 
-    /// Rolled back after the consumer had gone.
-    pub fn give_back(&self, held: Vec<InFlight>) {
-        let mut state = self.state.lock();
-        for held in held {
-            state.put_back(held, true);
-        }
-    }
-
-    /// A topic published a message.
-    pub fn publish(
-        &self,
-        message: &Arc<Message>,
-        destination: &Arc<Destination>,
-        broker: &Broker,
-    ) -> Expired {
-        {
-            let mut state = self.state.lock();
-            if state.removed || !state.filter.accepts(message, message.redelivery_counter) {
-                return Expired::new();
-            }
-            let key = Key::in_order(state.next_seq);
-            state.next_seq += 1;
-            broker.memory.take(message.memory_bytes());
-            let waiting = Waiting {
-                message: Arc::clone(message),
-                destination: Arc::clone(destination),
-                redeliveries: message.redelivery_counter,
-            };
-            state.pending.insert(key, waiting);
-        }
-        self.dispatch(broker)
-    }
-
-    /// Gives the consumer what it has room for. Returns what it found expired, which the caller reports
-    /// once it holds no lock.
+    /// Applies an event and gives the consumer what it has room for.
     #[must_use]
-    pub fn dispatch(&self, broker: &Broker) -> Expired {
-        let mut expired = Expired::new();
+    pub fn apply(&self, event: Event, moment: Moment) -> Effects {
+        let mut effects = Effects::default();
         let mut state = self.state.lock();
-        let now_ms = broker.now_ms();
-        while let Some(consumer) = state.active.clone() {
-            let Some(first) = state.pending.first_entry() else { break };
-            if first.get().message.is_expired(now_ms) {
-                let waiting = first.remove();
-                broker.memory.free(waiting.message.memory_bytes());
-                expired.push((waiting.destination, waiting.message));
-                continue;
-            }
-            if !consumer.has_room() {
-                break;
-            }
-            let (key, waiting) = first.remove_entry();
-            let held = InFlight {
-                message: Arc::clone(&waiting.message),
-                key,
-                redeliveries: waiting.redeliveries,
-                queue: None,
-                acked: false,
-            };
-            if !consumer.deliver(held, &waiting.destination, false, now_ms) {
-                state.pending.insert(key, waiting);
-                break;
+        if !state.removed {
+            state.apply(event, moment.now_ms, &mut effects);
+            if moment.open {
+                state.dispatch(moment.now_ms, &mut effects);
             }
         }
-        expired
+        effects
     }
 
-    /// Drops what waits and is over at `now_ms`.
-    #[must_use]
-    pub fn expire(&self, broker: &Broker) -> Expired {
+    /// The journal tells where messages lie; see [`crate::broker::queue::QueueCell::placed`].
+    pub fn placed(&self, placed: &[(Key, Location)], short: bool) -> (u64, usize) {
         let mut state = self.state.lock();
-        let now_ms = broker.now_ms();
-        let over = state.pending.iter().filter(|(_, waiting)| waiting.message.is_expired(now_ms));
-        let keys: Vec<_> = over.map(|(key, _)| *key).collect();
-        let waiting = keys.iter().filter_map(|key| state.pending.remove(key));
-        let expired: Expired =
-            waiting.map(|waiting| (waiting.destination, waiting.message)).collect();
-        for (_, message) in &expired {
-            broker.memory.free(message.memory_bytes());
+        let near = near(short, state.active.is_some());
+        let (mut dead, mut freed) = (0, 0);
+        for (key, at) in placed {
+            if let Some(held) = state.in_flight.get_mut(key) {
+                dead += u64::from(std::mem::replace(&mut held.at, *at).bytes);
+            } else if let Some((old, bytes)) = state.pending.placed(*key, *at, near) {
+                dead += old;
+                freed += bytes;
+            } else {
+                dead += u64::from(at.bytes);
+            }
         }
-        expired
+        (dead, freed)
     }
 
-    /// Drops the subscription with all that waits.
-    pub fn remove(&self, broker: &Broker) {
+    /// Whether a message lies where the journal thinks.
+    pub fn holds(&self, key: Key, at: Location) -> bool {
+        let state = self.state.lock();
+        let held = state.pending.get(key).or_else(|| state.in_flight.get(&key));
+        held.is_some_and(|held| held.at == at)
+    }
+
+    /// Drops the subscription with all that waits. Returns what was in memory, in bytes, and what the
+    /// journal need not keep any more.
+    pub fn remove(&self) -> (usize, Removed) {
         let mut state = self.state.lock();
         state.removed = true;
-        for waiting in std::mem::take(&mut state.pending).into_values() {
-            broker.memory.free(waiting.message.memory_bytes());
+        let mut effects = Effects::default();
+        let in_flight = std::mem::take(&mut state.in_flight);
+        for (key, held) in state.pending.take_all().into_iter().chain(in_flight) {
+            effects.forget(key, &held);
         }
+        (effects.freed_bytes, effects.removed)
     }
 }
 
 impl State {
-    fn put_back(&mut self, held: InFlight, seen: bool) {
-        // What was published to a wildcard subscription names its own topic.
-        let Some(destination) = held.message.destination.clone() else { return };
-        let waiting = Waiting {
-            redeliveries: held.redeliveries.saturating_add(i32::from(seen)),
-            message: held.message,
-            destination,
-        };
-        self.pending.insert(held.key, waiting);
+    fn apply(&mut self, event: Event, now_ms: i64, effects: &mut Effects) {
+        match event {
+            Event::Publish { key, message, keeper } => {
+                effects.taken_bytes += message.memory_bytes();
+                self.pending.insert(key, Held::new(message, keeper));
+            }
+            Event::Deactivate { unacked, last_delivered } => {
+                self.active = None;
+                for held in unacked {
+                    let seen = seen_by_application(&held, last_delivered);
+                    self.put_back(held.key, seen, effects);
+                }
+            }
+            Event::Consumed(keys) => {
+                for key in keys {
+                    if let Some(held) = self.in_flight.remove(&key) {
+                        effects.forget(key, &held);
+                    }
+                }
+            }
+            Event::Returned(keys) => {
+                for key in keys {
+                    self.put_back(key, true, effects);
+                }
+            }
+            Event::Locked(keys) => {
+                for key in keys {
+                    if let Some(held) = self.pending.take(key) {
+                        self.in_flight.insert(key, held);
+                    }
+                }
+            }
+            Event::Unlocked(keys) => {
+                for key in keys {
+                    self.put_back(key, false, effects);
+                }
+            }
+            Event::Expire => self.expire(now_ms, effects),
+            Event::Fetched(page) => {
+                let arrival = self.pending.fetched(page, Key::FIRST);
+                effects.taken_bytes += arrival.taken_bytes;
+                effects.freed_bytes += arrival.freed_bytes;
+                effects.damaged = arrival.damaged;
+                self.expire(now_ms, effects);
+            }
+            Event::Wake | Event::Stored => {}
+        }
+    }
+
+    fn put_back(&mut self, key: Key, seen: bool, effects: &mut Effects) {
+        let Some(mut held) = self.in_flight.remove(&key) else { return };
+        if seen {
+            held.set_redeliveries(held.redeliveries().saturating_add(1));
+            effects.note_redelivered(key, &held);
+        }
+        self.pending.insert(key, held);
+    }
+
+    fn dispatch(&mut self, now_ms: i64, effects: &mut Effects) {
+        let Some(consumer) = self.active.clone() else { return };
+        let mut cold = None;
+        while let Some(key) = self.pending.first_key() {
+            let Some(held) = self.pending.get(key) else { break };
+            let Some(message) = held.message.clone() else {
+                cold = Some(key);
+                break;
+            };
+            if message.is_expired(now_ms) {
+                self.drop_expired(key, effects);
+                continue;
+            }
+            if self.store_first && held.is_being_stored() || !consumer.has_room() {
+                break;
+            }
+            let Some(held) = self.pending.take(key) else { break };
+            let Some(destination) = message.destination.clone() else { break };
+            let redeliveries = held.redeliveries();
+            let given = InFlight { message, key, redeliveries, queue: None, acked: false };
+            if !consumer.deliver(given, &destination, false, now_ms) {
+                self.pending.insert(key, held);
+                break;
+            }
+            self.in_flight.insert(key, held);
+        }
+        if effects.page.is_none() {
+            effects.page = match cold {
+                Some(key) => self.pending.page_from(key),
+                None => self.pending.page_ahead(),
+            };
+        }
+    }
+
+    fn expire(&mut self, now_ms: i64, effects: &mut Effects) {
+        for key in self.pending.take_expired(now_ms, effects) {
+            self.drop_expired(key, effects);
+        }
+    }
+
+    fn drop_expired(&mut self, key: Key, effects: &mut Effects) {
+        let Some(held) = self.pending.take(key) else { return };
+        effects.forget(key, &held);
+        effects.expired.extend(held.message);
     }
 }
 

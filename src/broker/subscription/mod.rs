@@ -333,9 +333,9 @@ impl Subscription {
     pub fn wake(self: &Arc<Self>, broker: &Arc<Broker>) {
         match &self.role {
             Role::Queue(_) => self.wake_queues(broker),
-            Role::Browser(browse) => self.browse(&mut browse.lock(), broker.now_ms()),
+            Role::Browser(browse) => self.browse(&mut browse.lock(), broker),
             Role::Topic(_) => broker.expired(self.drain_topic(broker)),
-            Role::Durable(durable) => broker.expired(durable.dispatch(broker)),
+            Role::Durable(durable) => broker.apply_durable(durable, durable::Event::Wake),
         }
     }
 }

@@ -17,9 +17,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::broker::queue::{Key, QueueCell};
+use crate::broker::queue::QueueCell;
 use crate::broker::refusal::Refusal;
 use crate::openwire::{Message, MessageAck, MessageId, ack_type};
+use crate::store::Key;
 
 /// A message that a consumer has and did not acknowledge.
 #[derive(Debug, Clone)]

@@ -1,10 +1,12 @@
 //! Plays scripts against a broker without sockets: what is delivered to whom, in which order.
 
 mod random;
+mod stored;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::keeping::Stores;
 use super::options::policy::{DeadLetterStrategy, PendingMessageLimit};
 use super::options::{PolicyEntry, PolicyMap};
 use super::*;
@@ -31,30 +33,33 @@ impl Bench {
 
     /// With a policy for all queues and topics.
     fn with(entry: PolicyEntry) -> Self {
+        Self::over(entry, 1 << 20, Stores::default(), Arc::new(ManualClock::at(1_000_000)))
+    }
+
+    /// The same, with what keeps messages, and what they may take in memory.
+    fn over(
+        entry: PolicyEntry,
+        memory_bytes: u64,
+        stores: Stores,
+        clock: Arc<ManualClock>,
+    ) -> Self {
         let entries =
             vec![(Destination::queue(">"), entry.clone()), (Destination::topic(">"), entry)];
         let policies = PolicyMap { default_entry: None, entries };
-        let clock = Arc::new(ManualClock::at(1_000_000));
         let options = BrokerOptions { policies, ..BrokerOptions::default() };
-        let broker = Broker::new(options, 1 << 20, "host", Arc::clone(&clock) as Arc<dyn Clock>);
+        let time = Arc::clone(&clock) as Arc<dyn Clock>;
+        let broker = Broker::new(options, memory_bytes, "host", time, stores);
         Self { broker, clock, clients: HashMap::new(), held: HashMap::new(), sent: 0 }
     }
 
     fn client(&mut self, name: &'static str) -> (Arc<Client>, Arc<Outbox>) {
         let broker = &self.broker;
-        let connect = || {
-            let outbox = Arc::new(Outbox::default());
-            let info = ConnectionInfo {
-                connection_id: Some(Arc::new(ConnectionId::new(format!("ID:{name}")))),
-                client_id: Some(name.into()),
-                ..ConnectionInfo::default()
-            };
-            let peer =
-                Peer { connector: "openwire".to_owned(), remote_address: "tcp://test".to_owned() };
-            let client = broker.connect(&Arc::new(info), &peer, &outbox).unwrap();
-            (client, outbox)
-        };
-        self.clients.entry(name).or_insert_with(connect).clone()
+        self.clients.entry(name).or_insert_with(|| connect(broker, name, false)).clone()
+    }
+
+    /// Connects a client as one that was connected before.
+    fn reconnect(&mut self, name: &'static str) {
+        self.clients.insert(name, connect(&self.broker, name, true));
     }
 
     fn consumer_id(name: &'static str) -> Arc<ConsumerId> {
@@ -83,7 +88,7 @@ impl Bench {
             ..ConsumerInfo::default()
         };
         change(&mut info);
-        self.client(name).0.add_consumer(&Arc::new(info))
+        self.client(name).0.add_consumer(&Arc::new(info)).map(|_| ())
     }
 
     fn leave(&mut self, name: &'static str, last_delivered: i64) {
@@ -186,6 +191,23 @@ impl Bench {
         let (_, _ticket) = self.client(name).0.transaction(&info)?;
         Ok(())
     }
+}
+
+fn connect(
+    broker: &Arc<Broker>,
+    name: &str,
+    failover_reconnect: bool,
+) -> (Arc<Client>, Arc<Outbox>) {
+    let outbox = Arc::new(Outbox::default());
+    let info = ConnectionInfo {
+        connection_id: Some(Arc::new(ConnectionId::new(format!("ID:{name}")))),
+        client_id: Some(name.into()),
+        failover_reconnect,
+        ..ConnectionInfo::default()
+    };
+    let peer = Peer { connector: "openwire".to_owned(), remote_address: "tcp://test".to_owned() };
+    let client = broker.connect(&Arc::new(info), &peer, &outbox).unwrap();
+    (client, outbox)
 }
 
 #[test]

@@ -8,8 +8,9 @@ use super::plugin::PLUGINS;
 use super::policy::DESTINATION_POLICY;
 use super::security::TLS_HOLDER;
 use super::standing::{
-    ADVISORY, BROKER_PART, DISK_LIMIT, FLOW_CONTROL, FOREIGN_JMS, IDLE_DESTINATION, JMX, JVM,
-    NETWORK, OFFLINE_SUBSCRIBER, PROXY, SCHEDULER, SECURITY, SERVED, SHELL, STORE, VIRTUAL,
+    ADVISORY, BROKER_PART, DISK_CHECK, FLOW_CONTROL, FOREIGN_JMS, IDLE_DESTINATION, JMX, JVM,
+    NETWORK, OFFLINE_SUBSCRIBER, PROXY, SCHEDULER, SECURITY, SERVED, SHELL, STOPS_ON_ERROR,
+    STORE_FORMAT, VIRTUAL,
 };
 use super::store::{
     JOB_SCHEDULER_HOLDER, PERSISTENCE_ADAPTER, PERSISTENCE_FACTORY, TEMP_DATA_STORE,
@@ -31,7 +32,7 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
     set!("useLocalHostBrokerName", value::boolean => broker.use_local_host_broker_name, SERVED),
     set!("dataDirectory", value::path => broker.data_directory, SERVED),
     set!("dataDirectoryFile", value::path => broker.data_directory, SERVED),
-    set!("tmpDataDirectory", value::path => broker.temp_data_directory, STORE),
+    set!("tmpDataDirectory", value::path => broker.temp_data_directory, SERVED),
     set!("persistent", value::boolean => broker.persistent, SERVED),
     set!("deleteAllMessagesOnStartup", value::boolean =>
         broker.delete_all_messages_on_startup, SERVED),
@@ -81,14 +82,14 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
     set!("maxPurgedDestinationsPerSweep", value::count_or_none =>
         broker.max_purged_destinations_per_sweep, IDLE_DESTINATION),
     set!("schedulePeriodForDiskUsageCheck", value::millis_or_none =>
-        broker.schedule_period_for_disk_usage_check, DISK_LIMIT),
+        broker.schedule_period_for_disk_usage_check, DISK_CHECK),
     set!("diskUsageCheckRegrowThreshold", value::bytes_or_none =>
-        broker.disk_usage_check_regrow_threshold, DISK_LIMIT),
-    set!("adjustUsageLimits", value::boolean => broker.adjust_usage_limits, DISK_LIMIT),
+        broker.disk_usage_check_regrow_threshold, DISK_CHECK),
+    set!("adjustUsageLimits", value::boolean => broker.adjust_usage_limits, SERVED),
     set!("maxUncommittedCount", value::count_or_none => broker.max_uncommitted_count, SERVED),
     set!("rollbackOnlyOnAsyncException", value::boolean =>
         broker.rollback_only_on_async_exception, BROKER_PART),
-    set!("storeOpenWireVersion", value::integer => broker.store_open_wire_version, STORE),
+    set!("storeOpenWireVersion", value::integer => broker.store_open_wire_version, STORE_FORMAT),
     set!("maxInflatedDataSize", value::bytes => broker.max_inflated_data_size, BROKER_PART),
     set!("networkConnectorStartAsync", value::boolean =>
         broker.network_connector_start_async, NETWORK),
@@ -152,7 +153,7 @@ const CHILDREN: &[Child<Config>] = &[
     child!("sslContext", TLS_HOLDER => security.tls, SECURITY),
     opaque!("messageAuthorizationPolicy", SECURITY),
     child!("managementContext", MANAGEMENT_HOLDER => management, SERVED),
-    child!("ioExceptionHandler", IO_HOLDER => broker.io_exception_handler, STORE),
+    child!("ioExceptionHandler", IO_HOLDER => broker.io_exception_handler, STOPS_ON_ERROR),
     opaque!("shutdownHooks", SHELL),
     opaque!("taskRunnerFactory", JVM),
     opaque!("persistenceTaskRunnerFactory", JVM),
@@ -211,14 +212,14 @@ pub(super) static IO_HOLDER: Words<IoExceptionHandler> = Words {
 pub(super) static IO_EXCEPTION_HANDLER: Words<IoExceptionHandler> = Words {
     element: "defaultIOExceptionHandler",
     attributes: &[
-        set!("ignoreAllErrors", value::boolean => ignore_all_errors, STORE),
-        set!("ignoreNoSpaceErrors", value::boolean => ignore_no_space_errors, STORE),
-        set!("ignoreSQLExceptions", value::boolean => ignore_sql_exceptions, STORE),
-        set!("noSpaceMessage", value::text => no_space_message, STORE),
-        set!("sqlExceptionMessage", value::text => sql_exception_message, STORE),
-        set!("resumeCheckSleepPeriod", value::millis => resume_check_sleep_period, STORE),
-        set!("stopStartConnectors", value::boolean => stop_start_connectors, STORE),
-        set!("systemExitOnShutdown", value::boolean => system_exit_on_shutdown, STORE),
+        set!("ignoreAllErrors", value::boolean => ignore_all_errors, STOPS_ON_ERROR),
+        set!("ignoreNoSpaceErrors", value::boolean => ignore_no_space_errors, STOPS_ON_ERROR),
+        set!("ignoreSQLExceptions", value::boolean => ignore_sql_exceptions, STOPS_ON_ERROR),
+        set!("noSpaceMessage", value::text => no_space_message, STOPS_ON_ERROR),
+        set!("sqlExceptionMessage", value::text => sql_exception_message, STOPS_ON_ERROR),
+        set!("resumeCheckSleepPeriod", value::millis => resume_check_sleep_period, STOPS_ON_ERROR),
+        set!("stopStartConnectors", value::boolean => stop_start_connectors, STOPS_ON_ERROR),
+        set!("systemExitOnShutdown", value::boolean => system_exit_on_shutdown, STOPS_ON_ERROR),
     ],
     children: &[],
 };

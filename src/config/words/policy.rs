@@ -2,7 +2,7 @@
 
 use super::destination::{Patterned, entry};
 use super::standing::{
-    ADVISORY, FLOW_CONTROL, IDLE_DESTINATION, JVM, NETWORK, POLICY, SERVED, STORE,
+    ADVISORY, FLOW_CONTROL, IDLE_DESTINATION, JVM, NETWORK, PAGES, POLICY, SERVED,
 };
 use super::strategy;
 use crate::broker::options::policy::{MessageGroupMap, PolicyEntry, PolicyMap};
@@ -79,22 +79,22 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         set!("sendFailIfNoSpaceAfterTimeout", value::millis_or_none =>
             value.send_fail_if_no_space_after_timeout, SERVED),
         set!("blockedProducerWarningInterval", value::millis_or_none =>
-            value.blocked_producer_warning_interval, FLOW_CONTROL),
+            value.blocked_producer_warning_interval, SERVED),
         set!("cursorMemoryHighWaterMark", value::percent =>
-            value.cursor_memory_high_water_mark, STORE),
-        set!("storeUsageHighWaterMark", value::percent => value.store_usage_high_water_mark, STORE),
-        set!("maxPageSize", value::count => value.max_page_size, STORE),
+            value.cursor_memory_high_water_mark, SERVED),
+        set!("storeUsageHighWaterMark", value::percent => value.store_usage_high_water_mark, SERVED),
+        set!("maxPageSize", value::count => value.max_page_size, PAGES),
         set!("maxBrowsePageSize", value::count => value.max_browse_page_size, POLICY),
         set!("expireMessagesPeriod", value::millis_or_none => value.expire_messages_period, SERVED),
         set!("maxExpirePageSize", value::count => value.max_expire_page_size, POLICY),
-        set!("useCache", value::boolean => value.use_cache, STORE),
+        set!("useCache", value::boolean => value.use_cache, PAGES),
         set!("enableAudit", value::boolean => value.enable_audit, POLICY),
         set!("maxProducersToAudit", value::count => value.max_producers_to_audit, POLICY),
         set!("maxAuditDepth", value::count => value.max_audit_depth, POLICY),
         set!("maxQueueAuditDepth", value::count => value.max_queue_audit_depth, POLICY),
         set!("sendDuplicateFromStoreToDLQ", value::boolean =>
-            value.send_duplicate_from_store_to_dlq, STORE),
-        set!("persistJMSRedelivered", value::boolean => value.persist_jms_redelivered, STORE),
+            value.send_duplicate_from_store_to_dlq, PAGES),
+        set!("persistJMSRedelivered", value::boolean => value.persist_jms_redelivered, SERVED),
         set!("reduceMemoryFootprint", value::boolean => value.reduce_memory_footprint, JVM),
         set!("doOptimzeMessageStorage", value::boolean => value.optimize_message_storage, JVM),
         set!("optimizeMessageStoreInFlightLimit", value::count =>

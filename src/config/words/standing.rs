@@ -14,11 +14,31 @@ pub(in crate::config) const TLS_OPTION: Standing = NoEffect("it concerns TLS alo
 pub(in crate::config) const SHELL: Standing =
     NoEffect("the process always stops in order and then exits");
 
-pub(in crate::config) const STORE: Standing =
-    NotServed("MESSAGES LIVE IN MEMORY ONLY and are gone when the broker stops");
-pub(in crate::config) const TEMP_STORE: Standing =
-    NotServed("non-persistent messages stay in memory");
-pub(in crate::config) const DISK_LIMIT: Standing = NotServed("nothing is written to the disk");
+pub(in crate::config) const STORE_FORMAT: Standing =
+    NoEffect("the journal has one format, which keeps every field of every version");
+pub(in crate::config) const CHECKED: Standing =
+    NoEffect("every record is checked, at start and whenever it is read");
+pub(in crate::config) const ALLOCATED: Standing =
+    NoEffect("the room of a journal file is always taken before it is used");
+pub(in crate::config) const RECLAIMED: Standing =
+    NoEffect("the space of what is gone is always reclaimed at once");
+pub(in crate::config) const GROUPED: Standing =
+    NoEffect("what waits is written together, up to a bound of 8 MiB");
+pub(in crate::config) const STOPS_ON_ERROR: Standing = NoEffect(
+    "a full disk holds producers until there is room; after any other failed write the process ends",
+);
+pub(in crate::config) const OWNERSHIP: Standing =
+    NoEffect("that the lock is still held is checked after every write");
+pub(in crate::config) const POLLED: Standing =
+    NoEffect("a broker that waits for the lock looks for it ten times a second");
+pub(in crate::config) const PAGES: Standing =
+    NoEffect("messages are read back as consumers have room for them");
+pub(in crate::config) const ARCHIVE: Standing =
+    NotServed("journal files that are done with are deleted");
+pub(in crate::config) const ONE_JOURNAL: Standing =
+    NotServed("all destinations share one journal, in the directory of <mKahaDB>");
+pub(in crate::config) const DISK_CHECK: Standing =
+    NotServed("limits are compared with the disk at start only");
 pub(in crate::config) const FLOW_CONTROL: Standing = NotServed("producers are held without it");
 pub(in crate::config) const NETWORK: Standing = NotServed("no bridge to another broker is opened");
 pub(in crate::config) const SCHEDULER: Standing =

@@ -2,7 +2,8 @@
 
 use super::destination::Patterned;
 use super::standing::{
-    DISK_LIMIT, JVM, LEVEL_DB, OLD_STORE, PAGE_FILE, SERVED, SQL, SQL_LOCK, STORE, TEMP_STORE,
+    ALLOCATED, ARCHIVE, CHECKED, GROUPED, JMX, JVM, LEVEL_DB, OLD_STORE, ONE_JOURNAL, OWNERSHIP,
+    PAGE_FILE, POLLED, RECLAIMED, SERVED, SQL, SQL_LOCK, STOPS_ON_ERROR, STORE_FORMAT,
 };
 use super::usage::DISK_USAGE;
 use crate::broker::options::usage::DiskUsage;
@@ -18,12 +19,12 @@ pub(super) static PERSISTENCE_ADAPTER: Words<Config> = Words {
     element: "persistenceAdapter",
     attributes: &[],
     children: &[
-        rule!("kahaDB", STORE, |to, from, reading| {
+        rule!("kahaDB", SERVED, |to, from, reading| {
             let mut journal = JournalOptions::default();
             reading.fill(&KAHA_DB, from, &mut journal);
             to.store = StoreOptions::Journal(Box::new(journal));
         }),
-        rule!("mKahaDB", STORE, |to, from, reading| {
+        rule!("mKahaDB", ONE_JOURNAL, |to, from, reading| {
             let mut journals = JournalsOptions::default();
             reading.fill(&M_KAHA_DB, from, &mut journals);
             to.store = StoreOptions::Journals(Box::new(journals));
@@ -66,9 +67,9 @@ pub(super) static KAHA_DB: Words<JournalOptions> = Words {
     element: "kahaDB",
     attributes: &[
         set!("directory", value::path => directory, SERVED),
-        set!("indexDirectory", value::path => index_directory, SERVED),
+        set!("indexDirectory", value::path => index_directory, PAGE_FILE),
         set!("journalMaxFileLength", value::bytes => journal_max_file_length, SERVED),
-        set!("journalMaxWriteBatchSize", value::bytes => journal_max_write_batch_size, SERVED),
+        set!("journalMaxWriteBatchSize", value::bytes => journal_max_write_batch_size, GROUPED),
         with!("journalDiskSyncStrategy", SERVED, |to, text| {
             to.sync = sync_strategy(text)?;
             Ok(())
@@ -79,39 +80,39 @@ pub(super) static KAHA_DB: Words<JournalOptions> = Words {
             Ok(())
         }),
         set!("journalDiskSyncInterval", value::millis => journal_disk_sync_interval, SERVED),
-        set!("checksumJournalFiles", value::boolean => checksum_journal_files, SERVED),
+        set!("checksumJournalFiles", value::boolean => checksum_journal_files, CHECKED),
         set!("checkForCorruptJournalFiles", value::boolean =>
-            check_for_corrupt_journal_files, SERVED),
-        set!("ignoreMissingJournalfiles", value::boolean => ignore_missing_journal_files, SERVED),
-        set!("preallocationScope", preallocation_scope => preallocation_scope, SERVED),
-        set!("preallocationStrategy", preallocation_strategy => preallocation_strategy, SERVED),
-        set!("archiveDataLogs", value::boolean => archive_data_logs, SERVED),
-        set!("directoryArchive", value::path => directory_archive, SERVED),
-        set!("archiveCorruptedIndex", value::boolean => archive_corrupted_index, SERVED),
-        set!("cleanupOnStop", value::boolean => cleanup_on_stop, SERVED),
-        set!("cleanupInterval", value::millis => cleanup_interval, SERVED),
-        set!("checkpointInterval", value::millis => checkpoint_interval, SERVED),
-        set!("enableAckCompaction", value::boolean => enable_ack_compaction, SERVED),
-        set!("compactAcksAfterNoGC", value::count => compact_acks_after_no_gc, SERVED),
+            check_for_corrupt_journal_files, CHECKED),
+        set!("ignoreMissingJournalfiles", value::boolean => ignore_missing_journal_files, CHECKED),
+        set!("preallocationScope", preallocation_scope => preallocation_scope, ALLOCATED),
+        set!("preallocationStrategy", preallocation_strategy => preallocation_strategy, ALLOCATED),
+        set!("archiveDataLogs", value::boolean => archive_data_logs, ARCHIVE),
+        set!("directoryArchive", value::path => directory_archive, ARCHIVE),
+        set!("archiveCorruptedIndex", value::boolean => archive_corrupted_index, PAGE_FILE),
+        set!("cleanupOnStop", value::boolean => cleanup_on_stop, RECLAIMED),
+        set!("cleanupInterval", value::millis => cleanup_interval, RECLAIMED),
+        set!("checkpointInterval", value::millis => checkpoint_interval, PAGE_FILE),
+        set!("enableAckCompaction", value::boolean => enable_ack_compaction, RECLAIMED),
+        set!("compactAcksAfterNoGC", value::count => compact_acks_after_no_gc, RECLAIMED),
         set!("compactAcksIgnoresStoreGrowth", value::boolean =>
-            compact_acks_ignores_store_growth, SERVED),
+            compact_acks_ignores_store_growth, RECLAIMED),
         set!("concurrentStoreAndDispatchQueues", value::boolean =>
             concurrent_store_and_dispatch_queues, SERVED),
         set!("concurrentStoreAndDispatchTopics", value::boolean =>
             concurrent_store_and_dispatch_topics, SERVED),
-        set!("maxAsyncJobs", value::count => max_async_jobs, SERVED),
+        set!("maxAsyncJobs", value::count => max_async_jobs, GROUPED),
         set!("maxFailoverProducersToTrack", value::count =>
             max_failover_producers_to_track, SERVED),
         set!("failoverProducersAuditDepth", value::count => failover_producers_audit_depth, SERVED),
         set!("enableSubscriptionStatistics", value::boolean =>
-            enable_subscription_statistics, SERVED),
+            enable_subscription_statistics, JMX),
         with!("purgeRecoveredXATransactionStrategy", SERVED, |to, text| {
             to.purge_recovered_xa = purge_recovered_xa(text)?;
             Ok(())
         }),
         set!("purgeStoreOnStartup", value::boolean => purge_store_on_startup, SERVED),
-        set!("storeOpenWireVersion", value::integer => store_open_wire_version, SERVED),
-        set!("stopOnError", value::boolean => stop_on_error, SERVED),
+        set!("storeOpenWireVersion", value::integer => store_open_wire_version, STORE_FORMAT),
+        set!("stopOnError", value::boolean => stop_on_error, STOPS_ON_ERROR),
         set!("indexCacheSize", value::bytes => index.cache_size, PAGE_FILE),
         set!("indexWriteBatchSize", value::bytes => index.write_batch_size, PAGE_FILE),
         set!("enableIndexWriteAsync", value::boolean => index.enable_write_async, PAGE_FILE),
@@ -122,8 +123,8 @@ pub(super) static KAHA_DB: Words<JournalOptions> = Words {
         set!("indexLFUEvictionFactor", value::decimal => index.lfu_eviction_factor, PAGE_FILE),
         set!("forceRecoverIndex", value::boolean => index.force_recover, PAGE_FILE),
         set!("useLock", value::boolean => lock.use_lock, SERVED),
-        set!("lockKeepAlivePeriod", value::millis_or_none => lock.keep_alive_period, SERVED),
-        set!("databaseLockedWaitDelay", value::millis => lock.acquire_sleep_interval, SERVED),
+        set!("lockKeepAlivePeriod", value::millis_or_none => lock.keep_alive_period, OWNERSHIP),
+        set!("databaseLockedWaitDelay", value::millis => lock.acquire_sleep_interval, POLLED),
         set!("failIfDatabaseIsLocked", value::boolean => lock.fail_if_locked, SERVED),
         known!("brokerName", value::text, JVM),
     ],
@@ -153,7 +154,7 @@ pub(super) static SHARED_FILE_LOCKER: Words<LockOptions> = Words {
             to.locker = Locker::SharedFile { directory: Some(value::path(text)?) };
             Ok(())
         }),
-        set!("lockAcquireSleepInterval", value::millis => acquire_sleep_interval, SERVED),
+        set!("lockAcquireSleepInterval", value::millis => acquire_sleep_interval, POLLED),
         set!("failIfLocked", value::boolean => fail_if_locked, SERVED),
         known!("name", value::text, JVM),
     ],
@@ -165,16 +166,16 @@ pub(super) static M_KAHA_DB: Words<JournalsOptions> = Words {
     attributes: &[
         set!("directory", value::path => directory, SERVED),
         set!("journalMaxFileLength", value::bytes => journal_max_file_length, SERVED),
-        set!("journalWriteBatchSize", value::bytes => journal_write_batch_size, SERVED),
-        set!("journalCleanupInterval", value::millis_or_none => journal_cleanup_interval, SERVED),
-        set!("checkForCorruption", value::boolean => check_for_corruption, SERVED),
+        set!("journalWriteBatchSize", value::bytes => journal_write_batch_size, GROUPED),
+        set!("journalCleanupInterval", value::millis_or_none => journal_cleanup_interval, RECLAIMED),
+        set!("checkForCorruption", value::boolean => check_for_corruption, CHECKED),
         set!("useLock", value::boolean => lock.use_lock, SERVED),
-        set!("lockKeepAlivePeriod", value::millis_or_none => lock.keep_alive_period, SERVED),
+        set!("lockKeepAlivePeriod", value::millis_or_none => lock.keep_alive_period, OWNERSHIP),
         known!("brokerName", value::text, JVM),
         known!("stopOnError", value::boolean, JVM),
     ],
     children: &[
-        child!("filteredPersistenceAdapters", FILTERED_ADAPTERS => stores, SERVED),
+        child!("filteredPersistenceAdapters", FILTERED_ADAPTERS => stores, ONE_JOURNAL),
         child!("locker", LOCKER => lock, SERVED),
         opaque!("transactionStore", JVM),
         opaque!("usageManager", JVM),
@@ -216,19 +217,19 @@ pub(super) static FILTERED_KAHA_DB: Words<Patterned<FilteredJournal>> = Words {
 pub(super) static FILTERED_STORE: Words<JournalOptions> = Words {
     element: "persistenceAdapter",
     attributes: &[],
-    children: &[child!("kahaDB", KAHA_DB, STORE)],
+    children: &[child!("kahaDB", KAHA_DB, ONE_JOURNAL)],
 };
 
 pub(super) static FILTERED_USAGE: Words<DiskUsage> = Words {
     element: "usage",
     attributes: &[],
-    children: &[child!("storeUsage", DISK_USAGE, DISK_LIMIT)],
+    children: &[child!("storeUsage", DISK_USAGE, ONE_JOURNAL)],
 };
 
 pub(super) static TEMP_DATA_STORE: Words<TempStoreOptions> = Words {
     element: "tempDataStore",
     attributes: &[],
-    children: &[child!("pListStoreImpl", P_LIST_STORE, TEMP_STORE)],
+    children: &[child!("pListStoreImpl", P_LIST_STORE, SERVED)],
 };
 
 pub(super) static P_LIST_STORE: Words<TempStoreOptions> = Words {
@@ -236,8 +237,8 @@ pub(super) static P_LIST_STORE: Words<TempStoreOptions> = Words {
     attributes: &[
         set!("directory", value::path => directory, SERVED),
         set!("journalMaxFileLength", value::bytes => journal_max_file_length, SERVED),
-        set!("journalMaxWriteBatchSize", value::bytes => journal_max_write_batch_size, SERVED),
-        set!("cleanupInterval", value::millis => cleanup_interval, SERVED),
+        set!("journalMaxWriteBatchSize", value::bytes => journal_max_write_batch_size, GROUPED),
+        set!("cleanupInterval", value::millis => cleanup_interval, RECLAIMED),
         known!("failIfDatabaseIsLocked", value::boolean, JVM),
         known!("lazyInit", value::boolean, JVM),
         known!("indexDirectory", value::path, PAGE_FILE),

@@ -1,6 +1,6 @@
 //! `<systemUsage>`: how much memory and disk may be taken.
 
-use super::standing::{DISK_LIMIT, FLOW_CONTROL, JVM, SCHEDULER, SERVED};
+use super::standing::{FLOW_CONTROL, JVM, SCHEDULER, SERVED};
 use crate::broker::options::usage::{DiskUsage, MemoryLimit, MemoryUsage, SystemUsage};
 use crate::config::value;
 use crate::config::vocabulary::{Attribute, Words, child, known, opaque, set, with};
@@ -24,8 +24,8 @@ pub(super) static SYSTEM_USAGE: Words<SystemUsage> = Words {
     ],
     children: &[
         child!("memoryUsage", MEMORY_HOLDER => memory, SERVED),
-        child!("storeUsage", STORE_HOLDER => store, DISK_LIMIT),
-        child!("tempUsage", TEMP_HOLDER => temp, DISK_LIMIT),
+        child!("storeUsage", STORE_HOLDER => store, SERVED),
+        child!("tempUsage", TEMP_HOLDER => temp, SERVED),
         child!("jobSchedulerUsage", JOB_HOLDER => job_scheduler, SCHEDULER),
     ],
 };
@@ -75,9 +75,9 @@ pub(super) static JOB_HOLDER: Words<DiskUsage> = Words {
 };
 
 const DISK_ATTRIBUTES: &[Attribute<DiskUsage>] = &[
-    set!("limit", value::bytes => limit, DISK_LIMIT),
-    set!("percentLimit", value::percent => percent_limit, DISK_LIMIT),
-    set!("total", value::bytes => total, DISK_LIMIT),
+    set!("limit", value::bytes => limit, SERVED),
+    set!("percentLimit", value::percent => percent_limit, SERVED),
+    set!("total", value::bytes => total, SERVED),
     set!("percentUsageMinDelta", value::percent => percent_usage_min_delta, JVM),
     known!("usagePortion", value::decimal, JVM),
     known!("pollingTime", value::count, JVM),

@@ -1,0 +1,385 @@
+//! What ties the destinations to the stores: who is told what, and what follows from an event.
+//!
+//! ```text
+//!  event -> destination (locked) -> Effects -> [ records of one group ] -> journal -> Ticket
+//!                                      |-> bodies to read -> reader thread -> Event::Fetched
+//!                                      +-> expired -> dead letters
+//! ```
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock, Weak};
+
+use super::Broker;
+use super::backlog::{Keeper, Page};
+use super::queue::{Effects, Event, QueueCell, Removed};
+use super::subscription::durable::{self, Durable, DurableKey};
+use crate::openwire::{ConsumerInfo, Destination, Message};
+use crate::store::temporary::Temporary;
+use crate::store::{
+    Add, Entry, Fetched, Group, Journal, Key, Location, Owner, OwnerId, OwnerRecord, Pressure,
+    Ticket,
+};
+
+/// Where messages are kept besides memory.
+#[derive(Debug, Default)]
+pub struct Stores {
+    /// Everything that is to be there after a restart.
+    pub journal: Option<Journal>,
+    /// Non-persistent messages that memory cannot hold.
+    pub temporary: Option<Temporary>,
+    /// Queue messages may be given out before they are stored (`concurrentStoreAndDispatchQueues`).
+    pub dispatch_queues_first: bool,
+    /// The same for durable subscriptions (`concurrentStoreAndDispatchTopics`).
+    pub dispatch_topics_first: bool,
+    /// Bytes of the journal at which producers of persistent messages are held (`storeUsage`).
+    pub store_limit_bytes: u64,
+    /// Bytes that the temporary store may take (`tempUsage`).
+    pub temp_limit_bytes: u64,
+}
+
+impl Stores {
+    /// A name for what holds `destination`, where that is stored: temporary and advisory destinations
+    /// are not. It is in the journal before anybody can send to it.
+    pub fn owner_of(&self, destination: &Destination) -> Option<OwnerId> {
+        let journal = self.journal.as_ref()?;
+        if destination.is_temporary() || destination.is_advisory() {
+            return None;
+        }
+        let id = journal.next_owner();
+        let record = OwnerRecord::Destination(destination.clone());
+        let _ticket =
+            journal.append(Group { entries: vec![Entry::Owner { id, record }], wanted: false });
+        Some(id)
+    }
+
+    /// A name for a durable subscription.
+    pub fn durable_owner(&self, key: &DurableKey, info: &ConsumerInfo) -> Option<OwnerId> {
+        let journal = self.journal.as_ref()?;
+        let id = journal.next_owner();
+        let record = OwnerRecord::Durable {
+            client_id: key.client_id.clone(),
+            name: key.name.clone(),
+            info: Box::new(info.clone()),
+        };
+        let _ticket =
+            journal.append(Group { entries: vec![Entry::Owner { id, record }], wanted: false });
+        Some(id)
+    }
+
+    /// Whether a queue gives out what is not stored yet; without a journal there is nothing to wait for.
+    pub fn queues_store_first(&self) -> bool {
+        self.journal.is_some() && !self.dispatch_queues_first
+    }
+
+    pub fn topics_store_first(&self) -> bool {
+        self.journal.is_some() && !self.dispatch_topics_first
+    }
+
+    /// Whether the temporary store takes more.
+    pub fn has_temporary_room(&self) -> bool {
+        self.temporary.as_ref().and_then(Temporary::opened).is_some_and(|store| {
+            store.pressure() == Pressure::Free && store.used_bytes() < self.temp_limit_bytes
+        })
+    }
+
+    fn of(&self, keeper: Keeper) -> Option<&Journal> {
+        match keeper {
+            Keeper::Memory => None,
+            Keeper::Journal => self.journal.as_ref(),
+            Keeper::Temporary => self.temporary.as_ref().and_then(Temporary::journal),
+        }
+    }
+
+    /// Where the journal lies, for messages about it.
+    pub fn directory(&self) -> Option<&Path> {
+        self.journal.as_ref().map(Journal::directory)
+    }
+
+    /// Writes what waits and closes both.
+    pub fn close(&self) {
+        if let Some(journal) = &self.journal {
+            journal.close();
+        }
+        if let Some(temporary) = &self.temporary {
+            temporary.close();
+        }
+    }
+}
+
+/// A queue or durable subscription as one of the stores knows it.
+#[derive(Debug)]
+pub struct Side {
+    keeper: Keeper,
+    owner: OwnerId,
+    holder: Holder,
+    broker: Weak<Broker>,
+}
+
+#[derive(Debug)]
+enum Holder {
+    Queue(Weak<QueueCell>),
+    Durable(Weak<Durable>),
+}
+
+impl Owner for Side {
+    fn placed(&self, placed: &[(Key, Location)]) -> u64 {
+        let all = || placed.iter().map(|(_, at)| u64::from(at.bytes)).sum();
+        let Some(broker) = self.broker.upgrade() else { return all() };
+        let short = broker.is_memory_short();
+        let (dead, freed, waited) = match &self.holder {
+            Holder::Queue(queue) => {
+                let Some(queue) = queue.upgrade() else { return all() };
+                let (dead, freed) = queue.placed(self.keeper, placed, short);
+                (dead, freed, queue.stores_first())
+            }
+            Holder::Durable(durable) => {
+                let Some(durable) = durable.upgrade() else { return all() };
+                let (dead, freed) = durable.placed(placed, short);
+                (dead, freed, durable.stores_first())
+            }
+        };
+        broker.memory.free(freed);
+        if waited {
+            self.tell(&broker, Event::Stored, durable::Event::Stored);
+        }
+        dead
+    }
+
+    fn holds(&self, key: Key, at: Location) -> bool {
+        match &self.holder {
+            Holder::Queue(queue) => {
+                queue.upgrade().is_some_and(|queue| queue.holds(self.keeper, key, at))
+            }
+            Holder::Durable(durable) => {
+                durable.upgrade().is_some_and(|durable| durable.holds(key, at))
+            }
+        }
+    }
+
+    fn fetched(&self, fetched: Vec<(Key, Fetched)>) {
+        let Some(broker) = self.broker.upgrade() else { return };
+        match &self.holder {
+            Holder::Queue(queue) => {
+                if let Some(queue) = queue.upgrade() {
+                    broker.apply(&queue, Event::Fetched(fetched));
+                }
+            }
+            Holder::Durable(durable) => {
+                if let Some(durable) = durable.upgrade() {
+                    broker.apply_durable(&durable, durable::Event::Fetched(fetched));
+                }
+            }
+        }
+    }
+}
+
+impl Side {
+    fn tell(&self, broker: &Arc<Broker>, queue_event: Event, durable_event: durable::Event) {
+        match &self.holder {
+            Holder::Queue(queue) => {
+                if let Some(queue) = queue.upgrade() {
+                    broker.apply(&queue, queue_event);
+                }
+            }
+            Holder::Durable(durable) => {
+                if let Some(durable) = durable.upgrade() {
+                    broker.apply_durable(&durable, durable_event);
+                }
+            }
+        }
+    }
+}
+
+impl Broker {
+    /// Has the journal tell a queue what concerns it.
+    pub(super) fn introduce(&self, queue: &Arc<QueueCell>) {
+        if let (Some(journal), Some(owner)) = (&self.stores.journal, queue.owner) {
+            let [side, _] = &queue.sides;
+            let holder = Holder::Queue(Arc::downgrade(queue));
+            self.introduce_side(side, Keeper::Journal, owner, holder, journal);
+        }
+    }
+
+    fn introduce_side(
+        &self,
+        place: &OnceLock<Arc<Side>>,
+        keeper: Keeper,
+        owner: OwnerId,
+        holder: Holder,
+        store: &Journal,
+    ) -> Arc<Side> {
+        let side = place.get_or_init(|| {
+            let side = Arc::new(Side { keeper, owner, holder, broker: self.this.clone() });
+            let weak: Weak<Side> = Arc::downgrade(&side);
+            store.register(owner, weak);
+            side
+        });
+        Arc::clone(side)
+    }
+
+    /// Has the journal tell a durable subscription what concerns it.
+    pub(super) fn introduce_durable(&self, durable: &Arc<Durable>) {
+        if let (Some(journal), Some(owner)) = (&self.stores.journal, durable.owner) {
+            let holder = Holder::Durable(Arc::downgrade(durable));
+            self.introduce_side(&durable.side, Keeper::Journal, owner, holder, journal);
+        }
+    }
+
+    /// Appends what a group has collected.
+    pub(super) fn append(&self, group: Group) -> Ticket {
+        match &self.stores.journal {
+            Some(journal) if !group.entries.is_empty() => journal.append(group),
+            _ => Ticket::done(),
+        }
+    }
+
+    /// The promise that everything appended so far is durable, where somebody waits for it.
+    pub(super) fn written(&self, wanted: bool) -> Ticket {
+        match &self.stores.journal {
+            Some(journal) if wanted => journal.append(Group { wanted, ..Group::default() }),
+            _ => Ticket::done(),
+        }
+    }
+
+    /// Does what follows from an event on a queue. Records go to `group`, for the caller to append.
+    pub(super) fn carry_out(&self, queue: &Arc<QueueCell>, effects: Effects, group: &mut Group) {
+        self.count(&effects);
+        self.record(queue.owner, &effects, group);
+        if let Some(temporary) = self.stores.of(Keeper::Temporary) {
+            self.spill(queue, temporary, &effects);
+        }
+        if let Some(page) = effects.page {
+            let side = match page.keeper {
+                Keeper::Temporary => queue.sides.last(),
+                Keeper::Memory | Keeper::Journal => queue.sides.first(),
+            };
+            self.fetch(side.and_then(|side| side.get()), page);
+        }
+        for message in effects.expired {
+            self.expired_on(&queue.destination, &message);
+        }
+        for browser in effects.browsers {
+            if let Some(broker) = self.this.upgrade() {
+                browser.wake(&broker);
+            }
+        }
+        for why in effects.damaged {
+            tracing::error!("a message of {} cannot be delivered: {why}", queue.destination);
+        }
+    }
+
+    /// The same for a durable subscription.
+    pub(super) fn carry_out_durable(
+        &self,
+        durable: &Arc<Durable>,
+        effects: Effects,
+        group: &mut Group,
+    ) {
+        self.count(&effects);
+        self.record(durable.owner, &effects, group);
+        if let Some(page) = effects.page {
+            self.fetch(durable.side.get(), page);
+        }
+        for message in effects.expired {
+            if let Some(destination) = message.destination.clone() {
+                self.expired_on(&destination, &message);
+            }
+        }
+        for why in effects.damaged {
+            tracing::error!(
+                "a message of durable subscription {durable} cannot be delivered: {why}"
+            );
+        }
+    }
+
+    /// A destination or durable subscription is gone with all it held.
+    pub(super) fn forget_owner(&self, owner: Option<OwnerId>, held: &Removed) {
+        let Some(id) = owner else { return };
+        let bytes = held.journal.iter().map(|(_, at)| u64::from(at.bytes)).sum();
+        let group = Group { entries: vec![Entry::OwnerGone { id, bytes }], wanted: false };
+        let _ticket = self.append(group);
+    }
+
+    /// The same of what the temporary store had of a queue.
+    pub(super) fn forget_temporary(&self, queue: &QueueCell, held: &Removed) {
+        let [_, side] = &queue.sides;
+        if let (Some(temporary), Some(side)) = (self.stores.of(Keeper::Temporary), side.get()) {
+            let bytes = held.temporary.iter().map(|(_, at)| u64::from(at.bytes)).sum();
+            let gone = Entry::OwnerGone { id: side.owner, bytes };
+            let _ticket = temporary.append(Group { entries: vec![gone], wanted: false });
+        }
+    }
+
+    fn count(&self, effects: &Effects) {
+        self.memory.take(effects.taken_bytes);
+        self.memory.free(effects.freed_bytes);
+    }
+
+    fn record(&self, owner: Option<OwnerId>, effects: &Effects, group: &mut Group) {
+        let Some(owner) = owner else { return };
+        if !effects.removed.journal.is_empty() {
+            group.entries.push(Entry::Remove { owner, keys: effects.removed.journal.clone() });
+        }
+        for (key, count) in &effects.redelivered {
+            group.entries.push(Entry::Redelivered { owner, key: *key, count: *count });
+        }
+    }
+
+    /// Moves what memory is too short for to the temporary store, and forgets what left it.
+    fn spill(&self, queue: &Arc<QueueCell>, temporary: &Journal, effects: &Effects) {
+        let (removed, spilled) = (&effects.removed.temporary, &effects.spilled);
+        if removed.is_empty() && spilled.is_empty() {
+            return;
+        }
+        let [_, place] = &queue.sides;
+        let mut group = Group::default();
+        let owner = match place.get() {
+            Some(side) => side.owner,
+            None => {
+                let id = temporary.next_owner();
+                let record = OwnerRecord::Destination((*queue.destination).clone());
+                group.entries.push(Entry::Owner { id, record });
+                let holder = Holder::Queue(Arc::downgrade(queue));
+                self.introduce_side(place, Keeper::Temporary, id, holder, temporary).owner
+            }
+        };
+        group.entries.extend(spilled.iter().map(|(key, message)| added(owner, *key, message)));
+        if !removed.is_empty() {
+            group.entries.push(Entry::Remove { owner, keys: removed.clone() });
+        }
+        let _ticket = temporary.append(group);
+    }
+
+    fn fetch(&self, side: Option<&Arc<Side>>, page: Page) {
+        if let (Some(store), Some(side)) = (self.stores.of(page.keeper), side) {
+            let weak: Weak<Side> = Arc::downgrade(side);
+            store.fetch(weak, page.wanted);
+        }
+    }
+
+    /// Reads a page that a browser waits for.
+    pub(super) fn fetch_for_browser(&self, queue: &QueueCell, page: Option<Page>) {
+        let Some(page) = page else { return };
+        let [journal, temporary] = &queue.sides;
+        let side = if page.keeper == Keeper::Temporary { temporary } else { journal };
+        self.fetch(side.get(), page);
+    }
+
+    /// Whether so much memory is taken that what can lie elsewhere should
+    /// (`cursorMemoryHighWaterMark`, 70 %).
+    pub(super) fn is_memory_short(&self) -> bool {
+        self.memory.used() > self.memory.limit() / 100 * MEMORY_HIGH_WATER_PERCENT
+    }
+}
+
+/// The record of one message that one owner holds.
+pub(super) fn added(owner: OwnerId, key: Key, message: &Arc<Message>) -> Entry {
+    Entry::Add(Add {
+        owners: vec![(owner, key)],
+        message: Arc::clone(message),
+        redeliveries: u32::try_from(message.redelivery_counter).unwrap_or(0),
+    })
+}
+
+/// `cursorMemoryHighWaterMark` where no policy says otherwise.
+const MEMORY_HIGH_WATER_PERCENT: usize = 70;

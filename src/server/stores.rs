@@ -1,0 +1,203 @@
+//! Opens the stores that a configuration asks for.
+
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::ServerError;
+use crate::base::Clock;
+use crate::broker::keeping::Stores;
+use crate::broker::options::BrokerOptions;
+use crate::broker::options::usage::DiskUsage;
+use crate::store::disk::RealDisk;
+use crate::store::error::StoreError;
+use crate::store::journal::{Journal, Opening};
+use crate::store::options::{
+    JournalOptions, JournalsOptions, PurgeRecoveredXa, StoreOptions, TempStoreOptions,
+};
+use crate::store::temporary::Temporary;
+use crate::store::{Entry, Group, Recovered};
+
+/// Exit code of a process whose store failed: nothing is confirmed any more, and a slave may take over.
+pub const STORE_FAILED: i32 = 3;
+
+/// The file that tells master and slaves apart.
+const LOCK_FILE: &str = "lock";
+
+/// How often a broker looks for a lock that another one holds.
+const LOCK_EVERY: Duration = Duration::from_millis(100);
+
+/// What [`open`] found.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    pub stores: Stores,
+    pub recovered: Recovered,
+    pub purge: Option<PurgeRecoveredXa>,
+}
+
+/// Opens the journal, waiting for its lock as a slave where the configuration says so, and prepares the
+/// temporary store. `None` when the broker was stopped while it waited.
+pub(super) async fn open(
+    broker: &BrokerOptions,
+    store: StoreOptions,
+    temporary: TempStoreOptions,
+    clock: &Arc<dyn Clock>,
+    stop: &CancellationToken,
+    on_slave: impl FnOnce() + Send,
+) -> Result<Option<Opened>, ServerError> {
+    let mut opened = Opened::default();
+    let usage = &broker.system_usage;
+    if let Some(options) = journal_of(store) {
+        let directory = options.directory.clone().unwrap_or_default();
+        let store_first = (
+            options.concurrent_store_and_dispatch_queues,
+            options.concurrent_store_and_dispatch_topics,
+        );
+        opened.purge = Some(options.purge_recovered_xa);
+        let purge = broker.delete_all_messages_on_startup || options.purge_store_on_startup;
+        let attempt =
+            Attempt { directory: directory.clone(), options, purge, clock: clock.clone() };
+        let Some((journal, recovered)) = attempt.until_owned(stop, on_slave).await? else {
+            return Ok(None);
+        };
+        opened.stores.journal = Some(journal);
+        opened.recovered = recovered;
+        (opened.stores.dispatch_queues_first, opened.stores.dispatch_topics_first) = store_first;
+        let used = opened.stores.journal.as_ref().map_or(0, Journal::used_bytes);
+        opened.stores.store_limit_bytes =
+            limit_bytes("Store", &usage.store, &directory, used, broker.adjust_usage_limits);
+    }
+    let directory = temporary.directory.clone().unwrap_or_default();
+    opened.stores.temp_limit_bytes =
+        limit_bytes("Temporary Store", &usage.temp, &directory, 0, broker.adjust_usage_limits);
+    opened.stores.temporary = Some(Temporary::new(directory, temporary, Arc::clone(clock)));
+    Ok(Some(opened))
+}
+
+/// The one journal of a configuration.
+fn journal_of(store: StoreOptions) -> Option<JournalOptions> {
+    match store {
+        StoreOptions::Memory => None,
+        StoreOptions::Journal(journal) => Some(*journal),
+        StoreOptions::Journals(journals) => {
+            let JournalsOptions { directory, stores, journal_max_file_length, lock, .. } =
+                *journals;
+            let first = stores.into_iter().next().map(|filtered| filtered.journal);
+            let first = first.unwrap_or_default();
+            Some(JournalOptions { directory, journal_max_file_length, lock, ..first })
+        }
+    }
+}
+
+/// What it takes to open the journal.
+#[derive(Debug, Clone)]
+struct Attempt {
+    directory: PathBuf,
+    options: JournalOptions,
+    purge: bool,
+    clock: Arc<dyn Clock>,
+}
+
+impl Attempt {
+    /// Tries until the lock is free. `None` when the broker is stopped first.
+    async fn until_owned(
+        &self,
+        stop: &CancellationToken,
+        on_slave: impl FnOnce() + Send,
+    ) -> Result<Option<(Journal, Recovered)>, ServerError> {
+        let mut on_slave = Some(on_slave);
+        loop {
+            let attempt = self.clone();
+            let opened = tokio::task::spawn_blocking(move || attempt.once()).await;
+            let failure = match opened {
+                Ok(Ok(opened)) => return Ok(Some(opened)),
+                Ok(Err(failure)) => failure,
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            };
+            if !matches!(failure, StoreError::Locked { .. }) || self.options.lock.fail_if_locked {
+                return Err(failure.into());
+            }
+            if let Some(on_slave) = on_slave.take() {
+                let lock = self.directory.join(LOCK_FILE);
+                info!(
+                    "Database {} is locked by another server. This broker is now in slave mode waiting \
+                     a lock to be acquired",
+                    lock.display()
+                );
+                info!("{failure}");
+                on_slave();
+            }
+            tokio::select! {
+                () = stop.cancelled() => {
+                    info!("attempt to obtain lock aborted due to shutdown");
+                    return Ok(None);
+                }
+                () = tokio::time::sleep(LOCK_EVERY) => {}
+            }
+        }
+    }
+
+    fn once(&self) -> Result<(Journal, Recovered), StoreError> {
+        let opening = Opening {
+            node: gethostname::gethostname().to_string_lossy().into_owned(),
+            clock: Arc::clone(&self.clock),
+            on_failure: Box::new(fail),
+        };
+        let disk = Arc::new(RealDisk);
+        let (journal, recovered) = Journal::open(disk, &self.directory, &self.options, opening)?;
+        if !self.purge {
+            return Ok((journal, recovered));
+        }
+        warn!("all messages of {} are deleted, as configured", self.directory.display());
+        let _ticket = journal.append(purged(recovered));
+        Ok((journal, Recovered::default()))
+    }
+}
+
+/// What makes a store forget all that it held.
+fn purged(recovered: Recovered) -> Group {
+    let gone = recovered.owners.into_iter().map(|owner| {
+        let bytes = owner.messages.values().map(|stored| u64::from(stored.at.bytes)).sum();
+        Entry::OwnerGone { id: owner.id, bytes }
+    });
+    let outcomes = recovered.branches.into_iter().map(|branch| Entry::Outcome(branch.xid));
+    Group { entries: gone.chain(outcomes).collect(), wanted: false }
+}
+
+/// After a failed write nobody knows what the disk holds: the process ends, so that nothing is promised
+/// any more and clients go to the broker that takes over.
+fn fail(failure: &StoreError) {
+    error!("the store failed, this broker ends at once: {failure}");
+    process::exit(STORE_FAILED);
+}
+
+/// The limit that holds on this disk, of which the store has `used` bytes already.
+fn limit_bytes(what: &str, usage: &DiskUsage, directory: &Path, used: u64, adjust: bool) -> u64 {
+    let there = directory.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("."));
+    let (total, usable) = (fs2::total_space(there).ok(), fs2::available_space(there).ok());
+    let limit = match usage.percent_limit {
+        Some(percent) => {
+            usage.total.or(total).map_or(usage.limit, |total| total / 100 * u64::from(percent))
+        }
+        None => usage.limit,
+    };
+    match usable.map(|usable| usable + used).filter(|usable| adjust && *usable < limit) {
+        Some(usable) => {
+            let mb = |bytes: u64| bytes >> 20;
+            warn!(
+                "{what} limit is {} mb. The data directory: {} only has {} mb of usable space. - \
+                 resetting to maximum available disk space: {} mb",
+                mb(limit),
+                directory.display(),
+                mb(usable),
+                mb(usable)
+            );
+            usable
+        }
+        None => limit,
+    }
+}
