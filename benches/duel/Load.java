@@ -3,7 +3,11 @@ import java.io.InputStreamReader;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -29,6 +33,10 @@ import org.apache.activemq.ActiveMQConnectionFactory;
  * reply URL NAME REQUESTS BYTES           requests, each answered over a temporary queue
  * connect URL NAME CONNECTIONS            connections with a consumer each, kept until ...
  * release                                 ... closes them
+ * send URL NAME PRODUCERS MESSAGES BYTES BATCH
+ *     persistent messages of each producer, in transactions of BATCH; with 0 each is confirmed alone
+ * receive URL NAME MESSAGES BATCH PATIENCE
+ *     in transactions of BATCH, until all came or none came for PATIENCE milliseconds
  * </pre>
  */
 public final class Load {
@@ -65,6 +73,12 @@ public final class Load {
                 return reply(words[1], words[2], number(words, 3), number(words, 4));
             case "connect":
                 return connect(words[1], words[2], number(words, 3));
+            case "send":
+                return send(words[1], words[2], number(words, 3), number(words, 4), number(words, 5),
+                        number(words, 6));
+            case "receive":
+                return receive(words[1], words[2], number(words, 3), number(words, 4),
+                        number(words, 5));
             case "release":
                 return "{}";
             default:
@@ -78,10 +92,14 @@ public final class Load {
 
     /** A session on a connection of its own. */
     private Session session(String url) throws JMSException {
+        return session(url, false);
+    }
+
+    private Session session(String url, boolean transacted) throws JMSException {
         Connection connection = new ActiveMQConnectionFactory(url).createConnection();
         open.add(connection);
         connection.start();
-        return connection.createSession(false, Session.AUTO_ACKNOWLEDGE);
+        return connection.createSession(transacted, Session.AUTO_ACKNOWLEDGE);
     }
 
     private void release() throws JMSException {
@@ -95,6 +113,12 @@ public final class Load {
         MessageProducer producer = session.createProducer(to);
         producer.setDeliveryMode(DeliveryMode.NON_PERSISTENT);
         return producer;
+    }
+
+    private static BytesMessage message(Session session, byte[] body) throws JMSException {
+        BytesMessage message = session.createBytesMessage();
+        message.writeBytes(body);
+        return message;
     }
 
     /** A body that begins with the time of sending. */
@@ -165,8 +189,7 @@ public final class Load {
         long[] took = new long[requests];
         long begin = System.nanoTime();
         for (int i = 0; i < requests; i++) {
-            BytesMessage request = asking.createBytesMessage();
-            request.writeBytes(body);
+            Message request = message(asking, body);
             request.setJMSReplyTo(replies);
             long sent = System.nanoTime();
             producer.send(request);
@@ -186,10 +209,69 @@ public final class Load {
         return "{}";
     }
 
+    private String send(String url, String name, int producers, int messages, int bytes, int batch)
+            throws Exception {
+        List<Callable<long[]>> sending = new ArrayList<>();
+        for (int i = 0; i < producers; i++) {
+            Session session = session(url, batch > 0);
+            MessageProducer producer = session.createProducer(session.createQueue(name));
+            sending.add(() -> sent(session, producer, messages, new byte[bytes], batch));
+        }
+        ExecutorService threads = Executors.newFixedThreadPool(producers);
+        long begin = System.nanoTime();
+        List<Future<long[]>> sent = threads.invokeAll(sending);
+        long end = System.nanoTime();
+        threads.shutdown();
+        long[] took = new long[producers * messages];
+        for (int i = 0; i < producers; i++) {
+            System.arraycopy(sent.get(i).get(), 0, took, i * messages, messages);
+        }
+        return figures(begin, end, took.length, took);
+    }
+
+    /** How long each message took, the last of a transaction with its commit. */
+    private static long[] sent(Session session, MessageProducer producer, int messages, byte[] body,
+            int batch) throws JMSException {
+        long[] took = new long[messages];
+        for (int i = 0; i < messages; i++) {
+            Message message = message(session, body);
+            long begin = System.nanoTime();
+            producer.send(message);
+            if (batch > 0 && ((i + 1) % batch == 0 || i + 1 == messages)) {
+                session.commit();
+            }
+            took[i] = System.nanoTime() - begin;
+        }
+        return took;
+    }
+
+    private String receive(String url, String name, int messages, int batch, int patience)
+            throws JMSException {
+        Session session = session(url, true);
+        MessageConsumer consumer = session.createConsumer(session.createQueue(name));
+        int received = 0;
+        long longest = 0;
+        while (received < messages) {
+            long asked = System.nanoTime();
+            Message message = consumer.receive(patience);
+            longest = Math.max(longest, System.nanoTime() - asked);
+            if (message == null) {
+                break;
+            }
+            received++;
+            if (received % batch == 0) {
+                session.commit();
+            }
+        }
+        session.commit();
+        return String.format("{\"messages\": %d, \"longest_wait_ms\": %.1f}", received, longest / 1e6);
+    }
+
     private static String figures(long begin, long end, int messages, long[] took) {
         Arrays.sort(took);
         double seconds = (end - begin) / 1e9;
-        return String.format("{\"messages_per_second\": %.1f, \"p50\": %.1f, \"p99\": %.1f}",
+        return String.format(
+                "{\"messages_per_second\": %.1f, \"latency_us\": {\"p50\": %.1f, \"p99\": %.1f}}",
                 messages / seconds, took[took.length / 2] / 1e3, took[took.length * 99 / 100] / 1e3);
     }
 

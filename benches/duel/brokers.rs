@@ -14,8 +14,10 @@ use tokio::runtime::Runtime;
 
 use crate::java;
 
-/// The configuration of both brokers.
+/// The configuration of both brokers, with holes.
 const CONFIGURATION: &str = include_str!("activemq.xml");
+/// Its name in a broker's directory.
+const CONFIGURATION_FILE: &str = "activemq.xml";
 /// Where Debian keeps what its users' brokers are started with.
 const ACTIVEMQ_HOME: &str = "/usr/share/activemq";
 /// What Debian's script opens to ActiveMQ on a Java newer than 8, as far as the broker needs it.
@@ -46,11 +48,32 @@ impl fmt::Display for Kind {
     }
 }
 
+/// Where brokers keep their messages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Storage {
+    Memory,
+    Disk,
+}
+
+impl Storage {
+    fn configuration(self, port: u16, data: &Path) -> String {
+        let (persistent, memory) = match self {
+            Self::Memory => ("false", "256 mb"),
+            Self::Disk => ("true", "700 mb"),
+        };
+        CONFIGURATION
+            .replace("@PORT@", &port.to_string())
+            .replace("@DATA@", &data.display().to_string())
+            .replace("@PERSISTENT@", persistent)
+            .replace("@MEMORY@", memory)
+    }
+}
+
 /// A running broker. Dropping it ends the process and removes its directory.
 #[derive(Debug)]
 pub(crate) struct Broker {
     pub(crate) kind: Kind,
-    /// From the start of the process until it had sent its WireFormatInfo to a client.
+    /// From the latest start of the process until it had sent its WireFormatInfo to a client.
     pub(crate) started_in: Duration,
     port: u16,
     process: Child,
@@ -70,25 +93,25 @@ pub(crate) struct Usage {
 
 impl Broker {
     /// Starts a broker, and returns when it has accepted a client.
-    pub(crate) fn start(kind: Kind, runtime: &Runtime) -> anyhow::Result<Self> {
+    pub(crate) fn start(kind: Kind, storage: Storage, runtime: &Runtime) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("duel").tempdir()?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let file = directory.path().join("activemq.xml");
-        fs::write(&file, CONFIGURATION.replace("@PORT@", &port.to_string()))?;
-        let mut command = match kind {
-            Kind::Openwired => openwired(directory.path(), &file),
-            Kind::ActiveMq => activemq(directory.path(), &file)?,
-        };
-        let log = fs::OpenOptions::new().create(true).append(true).open(log_of(&directory))?;
-        command.current_dir(directory.path()).stdin(Stdio::null());
-        command.stdout(log.try_clone()?).stderr(log);
+        let configuration = storage.configuration(port, directory.path());
+        fs::write(directory.path().join(CONFIGURATION_FILE), configuration)?;
         let begin = Instant::now();
-        let process = command.spawn().with_context(|| format!("starting {kind}"))?;
-        let started_in = Duration::ZERO;
-        let mut broker = Self { kind, started_in, port, process, directory };
+        let process = spawn(kind, &directory)?;
+        let mut broker = Self { kind, started_in: Duration::ZERO, port, process, directory };
         broker.await_start(begin, runtime)?;
-        broker.started_in = begin.elapsed();
         Ok(broker)
+    }
+
+    /// Kills the process as kill -9 does, and starts it again on what it left.
+    pub(crate) fn restart(&mut self, runtime: &Runtime) -> anyhow::Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        let begin = Instant::now();
+        self.process = spawn(self.kind, &self.directory)?;
+        self.await_start(begin, runtime)
     }
 
     fn await_start(&mut self, begin: Instant, runtime: &Runtime) -> anyhow::Result<()> {
@@ -102,11 +125,17 @@ impl Broker {
             ensure!(!late, "{} did not start in {START_MAX:?}:\n{}", self.kind, self.log());
             std::thread::sleep(ATTEMPT_EVERY);
         }
+        self.started_in = begin.elapsed();
         Ok(())
     }
 
     pub(crate) fn url(&self) -> String {
         format!("tcp://127.0.0.1:{}", self.port)
+    }
+
+    /// The directory with what it stores.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.directory.path().join("kahadb")
     }
 
     fn log(&self) -> String {
@@ -143,6 +172,17 @@ impl Drop for Broker {
 
 fn log_of(directory: &TempDir) -> PathBuf {
     directory.path().join("log")
+}
+
+fn spawn(kind: Kind, directory: &TempDir) -> anyhow::Result<Child> {
+    let (path, file) = (directory.path(), directory.path().join(CONFIGURATION_FILE));
+    let mut command = match kind {
+        Kind::Openwired => openwired(path, &file),
+        Kind::ActiveMq => activemq(path, &file)?,
+    };
+    let log = fs::OpenOptions::new().create(true).append(true).open(log_of(directory))?;
+    command.current_dir(path).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn().with_context(|| format!("starting {kind}"))
 }
 
 fn openwired(directory: &Path, file: &Path) -> Command {

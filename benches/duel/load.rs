@@ -22,36 +22,75 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Commands on the way to a broker before their answers are read.
 const WINDOW: usize = 500;
 
-/// What `openwired producer` and `consumer` are to do.
+/// From where to where `openwired producer` or `consumer` moves how many messages a client.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Flow<'a> {
+pub(crate) struct Way<'a> {
     pub(crate) url: &'a str,
-    /// As `queue://NAME`.
+    /// As `queue://NAME` or `topic://NAME`.
     pub(crate) destination: &'a str,
     pub(crate) messages: u64,
-    pub(crate) bytes: usize,
-    pub(crate) consumers: usize,
-    /// Messages a second; 0 is as fast as it goes.
-    pub(crate) rate: f64,
 }
 
-/// Runs a producer and its consumers and returns the report of the consumers.
-pub(crate) fn flow(runtime: &Runtime, flow: &Flow<'_>) -> anyhow::Result<Value> {
-    let Flow { url, destination, messages, bytes, consumers, rate } = *flow;
-    let messages_each = messages.to_string();
-    let common =
-        ["--brokerUrl", url, "--destination", destination, "--messageCount", &messages_each];
-    let consumer = tool("consumer", &common, &["--clients", &consumers.to_string()])?;
-    if let Err(error) = runtime.block_on(await_consumers(url, destination, consumers)) {
-        let report = consumer.finish();
-        bail!("{error:#}; the consumer: {report:?}");
+impl Way<'_> {
+    /// Runs a producer and its consumers beside it and returns the report of the consumers. A `rate` is
+    /// messages a second; 0 is as fast as it goes.
+    pub(crate) fn flow(
+        &self,
+        runtime: &Runtime,
+        bytes: usize,
+        consumers: usize,
+        rate: f64,
+    ) -> anyhow::Result<Value> {
+        let consumer = self.tool("consumer", &["--clients", &consumers.to_string()])?;
+        let waiting = await_consumers(self.url, self.destination, consumers);
+        if let Err(error) = runtime.block_on(waiting) {
+            let report = consumer.finish();
+            bail!("{error:#}; the consumer: {report:?}");
+        }
+        let (bytes, rate) = (bytes.to_string(), rate.to_string());
+        let how =
+            ["--persistent", "false", "--messageSize", &bytes, "--rate", &rate, "--timestamps"];
+        self.tool("producer", &how)?.finish()?;
+        complete(consumer.finish()?, self.messages * consumers as u64)
     }
-    let (bytes, rate) = (bytes.to_string(), rate.to_string());
-    let how = ["--persistent", "false", "--messageSize", &bytes, "--rate", &rate, "--timestamps"];
-    tool("producer", &common, &how)?.finish()?;
-    let report = consumer.finish()?;
+
+    /// Sends persistent messages from so many clients, and returns when the broker has confirmed all.
+    /// A `batch` is the messages of one transaction; with 0 each is confirmed before the next.
+    pub(crate) fn fill(&self, clients: usize, bytes: usize, batch: u64) -> anyhow::Result<Value> {
+        let [clients, bytes, batch] = [clients.to_string(), bytes.to_string(), batch.to_string()];
+        let how =
+            ["--clients", &clients, "--messageSize", &bytes, "--transactionBatchSize", &batch];
+        self.tool("producer", &how)?.finish()
+    }
+
+    /// Receives all messages of one client's way.
+    pub(crate) fn drain(&self) -> anyhow::Result<Value> {
+        let patience = TIMEOUT.as_millis().to_string();
+        complete(self.tool("consumer", &["--receiveTimeOut", &patience])?.finish()?, self.messages)
+    }
+
+    /// Receives in transactions until all messages came or none came for so long.
+    pub(crate) fn receive(&self, batch: u64, patience: Duration) -> anyhow::Result<Value> {
+        let [batch, patience] = [batch.into(), patience.as_millis()].map(|it| it.to_string());
+        let how = ["--transacted", "--batchSize", &batch, "--receiveTimeOut", &patience];
+        self.tool("consumer", &how)?.finish()
+    }
+
+    fn tool(&self, name: &'static str, more: &[&str]) -> anyhow::Result<Tool> {
+        let process = Command::new(env!("CARGO_BIN_EXE_openwired"))
+            .args([name, "--json", "--brokerUrl", self.url, "--destination", self.destination])
+            .args(["--messageCount", &self.messages.to_string()])
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        Ok(Tool { name, process: Some(process) })
+    }
+}
+
+fn complete(report: Value, expected: u64) -> anyhow::Result<Value> {
     let received = report.get("messages").and_then(Value::as_u64);
-    let expected = messages * consumers as u64;
     ensure!(received == Some(expected), "of {expected} messages came {received:?}: {report}");
     Ok(report)
 }
@@ -61,19 +100,6 @@ pub(crate) fn flow(runtime: &Runtime, flow: &Flow<'_>) -> anyhow::Result<Value> 
 struct Tool {
     name: &'static str,
     process: Option<Child>,
-}
-
-fn tool(name: &'static str, common: &[&str], more: &[&str]) -> anyhow::Result<Tool> {
-    let process = Command::new(env!("CARGO_BIN_EXE_openwired"))
-        .arg(name)
-        .args(common)
-        .args(more)
-        .arg("--json")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    Ok(Tool { name, process: Some(process) })
 }
 
 impl Tool {

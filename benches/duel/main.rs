@@ -1,11 +1,14 @@
 //! Measures openwired beside ActiveMQ: both get the same configuration and the same load in turn.
 //!
-//! `cargo bench --bench duel -- [SCENARIO…] [--runs N] [--json FILE] [--check]`; see `benches/README.md`.
+//! `cargo bench --bench duel -- [SCENARIO…] [--check]`; see `benches/README.md`.
 
 mod brokers;
 mod java;
 mod load;
+mod machine;
+mod persistent;
 mod report;
+mod rounds;
 mod scenarios;
 
 use std::path::PathBuf;
@@ -16,7 +19,8 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 
 use java::JavaLoad;
-use scenarios::{ALL, Duel, Scenario};
+use rounds::{Duel, Scenario};
+use scenarios::ALL;
 
 /// Measures openwired beside ActiveMQ 5.17.2 of Debian.
 #[derive(Debug, Parser)]
@@ -26,6 +30,12 @@ struct Args {
     /// Runs of each broker, of which the median counts.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
+    /// Messages stored in `backlog`.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    messages: u64,
+    /// What flows past the message that stays in `pinned`, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    volume: u64,
     /// Writes the figures to a file, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -42,7 +52,13 @@ fn main() -> anyhow::Result<ExitCode> {
     let chosen = chosen(&args.scenarios)?;
     let begin = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut duel = Duel { runtime, java: JavaLoad::start()?, runs: args.runs.into() };
+    let mut duel = Duel {
+        runtime,
+        java: JavaLoad::start()?,
+        runs: args.runs.into(),
+        messages: args.messages,
+        volume_mib: args.volume,
+    };
     let cores = std::thread::available_parallelism()?;
     println!(
         "{cores} cores, medians of {} runs of each broker in turn\n\n{}",

@@ -13,20 +13,26 @@ pub(crate) struct Metric {
     pub(crate) target: Option<Target>,
 }
 
-/// How small a figure has to be.
+/// How small or large a figure has to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Target {
     /// At most so many times that of ActiveMQ.
     Ratio(f64),
+    /// At least so many times that of ActiveMQ.
+    RatioAtLeast(f64),
     /// At most so much, in the unit of the metric.
     AtMost(f64),
+    /// At least so much, in the unit of the metric.
+    AtLeast(f64),
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ratio(ratio) => write!(f, "<= {ratio} x"),
+            Self::RatioAtLeast(ratio) => write!(f, ">= {ratio} x"),
             Self::AtMost(most) => write!(f, "<= {most}"),
+            Self::AtLeast(least) => write!(f, ">= {least}"),
         }
     }
 }
@@ -62,7 +68,9 @@ pub(crate) fn rows(
             let ratio = openwired / activemq;
             let holds = metric.target.map(|target| match target {
                 Target::Ratio(most) => ratio <= most,
+                Target::RatioAtLeast(least) => ratio >= least,
                 Target::AtMost(most) => openwired <= most,
+                Target::AtLeast(least) => openwired >= least,
             });
             let target = metric.target.map(|target| target.to_string());
             let Metric { name, unit, .. } = metric;

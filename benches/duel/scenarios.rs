@@ -1,15 +1,14 @@
-//! What the brokers have to do, each in turn, and what is measured meanwhile.
+//! What the brokers have to do: the list, and those scenarios that need no disk.
 
-use anyhow::Context;
-use serde_json::Value;
-use tokio::runtime::Runtime;
+use crate::brokers::{Kind, Storage};
+use crate::load::{self, Way};
+use crate::persistent::{backlog, pinned, stall, sync, transacted};
+use crate::report::{Metric, Row, Target, rows};
+use crate::rounds::{
+    BODY_BYTES, CPU, Duel, JAVA, OURS, P50, P50_AT, P99, P99_AT, PEAK, RATE_AT, Scenario, aimed,
+    loaded, picked, plain,
+};
 
-use crate::brokers::{Broker, Kind};
-use crate::java::JavaLoad;
-use crate::load::{self, Flow};
-use crate::report::{Metric, Row, Sample, Target, rows};
-
-const BODY_BYTES: usize = 1024;
 /// Beside it a temporary queue answers with an empty message.
 const REQUEST_BYTES: usize = 100;
 const QUEUE_MESSAGES: u64 = 100_000;
@@ -27,163 +26,61 @@ const QUEUES: usize = 100_000;
 /// ActiveMQ would take minutes and gigabytes for as many as openwired gets.
 const ACTIVEMQ_QUEUES: usize = 5000;
 
-const OURS: &str = "openwired";
-const JAVA: &str = "Java 5.17.2";
-
-const KINDS: [Kind; 2] = [Kind::Openwired, Kind::ActiveMq];
-
-/// What scenarios need.
-#[derive(Debug)]
-pub(crate) struct Duel {
-    pub(crate) runtime: Runtime,
-    pub(crate) java: JavaLoad,
-    pub(crate) runs: usize,
-}
-
-/// One scenario.
-#[derive(Debug)]
-pub(crate) struct Scenario {
-    pub(crate) name: &'static str,
-    pub(crate) about: &'static str,
-    pub(crate) run: fn(&mut Duel) -> anyhow::Result<Vec<Row>>,
-}
-
 /// All of them, the short ones first.
-pub(crate) const ALL: [Scenario; 6] = [
+pub(crate) const ALL: [Scenario; 11] = [
     Scenario { name: "start", about: "from start to first connection", run: start },
     Scenario { name: "reply", about: "request and reply over a temporary queue", run: reply },
     Scenario { name: "queue", about: "one producer to one consumer, 1 KiB", run: queue },
     Scenario { name: "topic", about: "one producer to 50 consumers of a topic, 1 KiB", run: topic },
     Scenario { name: "connections", about: "1,000 idle connections", run: connections },
     Scenario { name: "queues", about: "100,000 empty queues", run: queues },
+    Scenario { name: "sync", about: "persistent messages, each confirmed alone", run: sync },
+    Scenario { name: "transacted", about: "transactions of 100 messages", run: transacted },
+    Scenario { name: "stall", about: "transactions of 2,000 messages received", run: stall },
+    Scenario { name: "pinned", about: "one old message while others come and go", run: pinned },
+    Scenario { name: "backlog", about: "fill, kill, start again, drain", run: backlog },
 ];
-
-const fn plain(name: &'static str, unit: &'static str) -> Metric {
-    Metric { name, unit, target: None }
-}
-
-const fn aimed(name: &'static str, unit: &'static str, target: Target) -> Metric {
-    Metric { name, unit, target: Some(target) }
-}
 
 const STARTED_IN: Metric = aimed("start to first connection", "ms", Target::Ratio(0.05));
 const IDLE_MEMORY: Metric = plain("memory after start", "MiB");
-const CPU: Metric = plain("broker CPU per message", "us");
 const CPU_QUEUE: Metric = Metric { target: Some(Target::Ratio(0.25)), ..CPU };
 const CPU_DELIVERY: Metric = plain("broker CPU per delivery", "us");
-const PEAK: Metric = plain("peak memory", "MiB");
 const PEAK_QUEUE: Metric = Metric { target: Some(Target::Ratio(0.125)), ..PEAK };
 const RATE: Metric = plain("messages received", "1/s");
-const P50: Metric = plain("latency p50", "us");
-const P99: Metric = plain("latency p99", "us");
 const P50_REPLY: Metric = aimed("round trip p50", "us", Target::Ratio(0.7));
 const P99_REPLY: Metric = plain("round trip p99", "us");
 const PER_CONNECTION: Metric =
     aimed("memory per connection with a consumer", "KiB", Target::AtMost(24.0));
 const PER_QUEUE: Metric = aimed("memory per queue", "KiB", Target::AtMost(2.0));
 
-impl Duel {
-    fn brokers(&self) -> anyhow::Result<[Broker; 2]> {
-        let [openwired, activemq] = KINDS.map(|kind| Broker::start(kind, &self.runtime));
-        Ok([openwired?, activemq?])
-    }
-
-    /// Measures running brokers in turn, after a round that only warms them up.
-    fn in_turn(
-        &mut self,
-        brokers: &[Broker; 2],
-        mut measure: impl FnMut(&mut Self, &Broker, &str) -> anyhow::Result<Sample>,
-    ) -> anyhow::Result<[Vec<Sample>; 2]> {
-        let mut samples = [Vec::new(), Vec::new()];
-        for round in 0..=self.runs {
-            for (broker, samples) in brokers.iter().zip(&mut samples) {
-                broker.forget_peak()?;
-                let sample = measure(self, broker, &format!("DUEL.{round}"))
-                    .with_context(|| format!("with {}", broker.kind))?;
-                if round > 0 {
-                    samples.push(sample);
-                }
-            }
-        }
-        Ok(samples)
-    }
-
-    /// Measures brokers in turn, each started anew for each run.
-    fn afresh(
-        &mut self,
-        mut measure: impl FnMut(&mut Self, &Broker) -> anyhow::Result<Sample>,
-    ) -> anyhow::Result<[Vec<Sample>; 2]> {
-        let mut samples = [Vec::new(), Vec::new()];
-        for _ in 0..self.runs {
-            for (kind, samples) in KINDS.into_iter().zip(&mut samples) {
-                let broker = Broker::start(kind, &self.runtime)?;
-                samples.push(measure(self, &broker).with_context(|| format!("with {kind}"))?);
-            }
-        }
-        Ok(samples)
-    }
-}
-
 fn start(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
-    let samples = duel.afresh(|_, broker| {
+    let samples = duel.afresh(Storage::Memory, |_, broker| {
         let memory = broker.usage()?.rss_kib / 1024.0;
         Ok(vec![(STARTED_IN, broker.started_in.as_secs_f64() * 1e3), (IDLE_MEMORY, memory)])
     })?;
     Ok(rows("start", OURS, &samples))
 }
 
-/// Runs `load` and adds to what the client says what the broker used per message.
-fn loaded(
-    broker: &Broker,
-    cpu: Metric,
-    messages: u64,
-    load: impl FnOnce() -> anyhow::Result<Sample>,
-) -> anyhow::Result<Sample> {
-    let before = broker.usage()?;
-    let mut sample = load()?;
-    let after = broker.usage()?;
-    let per_message = (after.cpu_seconds - before.cpu_seconds) / messages as f64;
-    sample.push((cpu, per_message * 1e6));
-    let peak = if cpu == CPU_QUEUE { PEAK_QUEUE } else { PEAK };
-    sample.push((peak, after.peak_kib / 1024.0));
-    Ok(sample)
-}
-
-/// Picks figures out of a client's report.
-fn picked(report: &Value, figures: &[(Metric, &str)]) -> anyhow::Result<Sample> {
-    let pick = |(metric, pointer): &(Metric, &str)| {
-        let value = report.pointer(pointer).and_then(Value::as_f64);
-        Ok((*metric, value.with_context(|| format!("no {pointer} in {report}"))?))
-    };
-    figures.iter().map(pick).collect()
-}
-
-const JAVA_RATE: (Metric, &str) = (RATE, "/messages_per_second");
-const TOOL_P50: (Metric, &str) = (P50, "/latency_us/p50");
-const TOOL_P99: (Metric, &str) = (P99, "/latency_us/p99");
-
 fn queue(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
-    let brokers = duel.brokers()?;
+    let brokers = duel.brokers(Storage::Memory)?;
     let paced = duel.in_turn(&brokers, |duel, broker, name| {
-        let flow = Flow {
+        let way = Way {
             url: &broker.url(),
             destination: &format!("queue://{name}.PACED"),
             messages: PACED_MESSAGES,
-            bytes: BODY_BYTES,
-            consumers: 1,
-            rate: PACED_HZ,
         };
-        loaded(broker, CPU_QUEUE, flow.messages, || {
-            picked(&load::flow(&duel.runtime, &flow)?, &[TOOL_P50, TOOL_P99])
+        loaded(broker, [CPU_QUEUE, PEAK_QUEUE], way.messages, || {
+            let report = way.flow(&duel.runtime, BODY_BYTES, 1, PACED_HZ)?;
+            picked(&report, &[(P50, P50_AT), (P99, P99_AT)])
         })
     })?;
     drop(brokers);
-    let brokers = duel.brokers()?;
+    let brokers = duel.brokers(Storage::Memory)?;
     let java = duel.in_turn(&brokers, |duel, broker, name| {
         let url = broker.url();
         let command = format!("queue {url} {name} {QUEUE_MESSAGES} {BODY_BYTES} {JAVA_WINDOW}");
-        loaded(broker, CPU_QUEUE, QUEUE_MESSAGES, || {
-            picked(&duel.java.run(&command)?, &[JAVA_RATE])
+        loaded(broker, [CPU_QUEUE, PEAK_QUEUE], QUEUE_MESSAGES, || {
+            picked(&duel.java.run(&command)?, &[(RATE, RATE_AT)])
         })
     })?;
     let mut all = rows("queue 1:1, 10,000/s", OURS, &paced);
@@ -192,25 +89,25 @@ fn queue(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
 }
 
 fn topic(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
-    let brokers = duel.brokers()?;
+    let brokers = duel.brokers(Storage::Memory)?;
     let deliveries = TOPIC_MESSAGES * TOPIC_CONSUMERS as u64;
     let ours = duel.in_turn(&brokers, |duel, broker, name| {
-        let flow = Flow {
+        let way = Way {
             url: &broker.url(),
             destination: &format!("topic://{name}.TOOL"),
             messages: TOPIC_MESSAGES,
-            bytes: BODY_BYTES,
-            consumers: TOPIC_CONSUMERS,
-            rate: 0.0,
         };
-        loaded(broker, CPU_DELIVERY, deliveries, || {
-            picked(&load::flow(&duel.runtime, &flow)?, &[JAVA_RATE])
+        loaded(broker, [CPU_DELIVERY, PEAK], deliveries, || {
+            let report = way.flow(&duel.runtime, BODY_BYTES, TOPIC_CONSUMERS, 0.0)?;
+            picked(&report, &[(RATE, RATE_AT)])
         })
     })?;
     let java = duel.in_turn(&brokers, |duel, broker, name| {
         let url = broker.url();
         let command = format!("topic {url} {name} {TOPIC_MESSAGES} {BODY_BYTES} {TOPIC_CONSUMERS}");
-        loaded(broker, CPU_DELIVERY, deliveries, || picked(&duel.java.run(&command)?, &[JAVA_RATE]))
+        loaded(broker, [CPU_DELIVERY, PEAK], deliveries, || {
+            picked(&duel.java.run(&command)?, &[(RATE, RATE_AT)])
+        })
     })?;
     let mut all = rows("topic 1:50", OURS, &ours);
     all.extend(rows("topic 1:50", JAVA, &java));
@@ -218,9 +115,9 @@ fn topic(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
 }
 
 fn reply(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
-    let brokers = duel.brokers()?;
+    let brokers = duel.brokers(Storage::Memory)?;
     let ours = duel.in_turn(&brokers, |duel, broker, name| {
-        loaded(broker, CPU, REQUESTS, || {
+        loaded(broker, [CPU, PEAK], REQUESTS, || {
             let url = broker.url();
             let took = load::reply(&url, name, REQUESTS, REQUEST_BYTES);
             let took = duel.runtime.block_on(took)?;
@@ -230,8 +127,8 @@ fn reply(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
     })?;
     let java = duel.in_turn(&brokers, |duel, broker, name| {
         let command = format!("reply {} {name}.JAVA {REQUESTS} {REQUEST_BYTES}", broker.url());
-        loaded(broker, CPU, REQUESTS, || {
-            picked(&duel.java.run(&command)?, &[(P50_REPLY, "/p50"), (P99_REPLY, "/p99")])
+        loaded(broker, [CPU, PEAK], REQUESTS, || {
+            picked(&duel.java.run(&command)?, &[(P50_REPLY, P50_AT), (P99_REPLY, P99_AT)])
         })
     })?;
     let mut all = rows("request/reply", OURS, &ours);
@@ -243,7 +140,7 @@ fn connections(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
     let per_connection = |before: f64, after: f64| {
         vec![(PER_CONNECTION, (after - before) / IDLE_CONNECTIONS as f64)]
     };
-    let ours = duel.afresh(|duel, broker| {
+    let ours = duel.afresh(Storage::Memory, |duel, broker| {
         let before = broker.usage()?.rss_kib;
         let (url, count) = (broker.url(), IDLE_CONNECTIONS);
         let open = duel.runtime.block_on(load::connections(&url, "DUEL.IDLE", count))?;
@@ -251,7 +148,7 @@ fn connections(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
         drop(open);
         Ok(per_connection(before, after))
     })?;
-    let java = duel.afresh(|duel, broker| {
+    let java = duel.afresh(Storage::Memory, |duel, broker| {
         let before = broker.usage()?.rss_kib;
         duel.java.run(&format!("connect {} DUEL.IDLE {IDLE_CONNECTIONS}", broker.url()))?;
         let after = broker.usage()?.rss_kib;
@@ -264,7 +161,7 @@ fn connections(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
 }
 
 fn queues(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
-    let samples = duel.afresh(|duel, broker| {
+    let samples = duel.afresh(Storage::Memory, |duel, broker| {
         let count = match broker.kind {
             Kind::Openwired => QUEUES,
             Kind::ActiveMq => ACTIVEMQ_QUEUES,
