@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::batch::Spot;
 use super::disk::{Disk, File, Lock, read_all};
 use super::error::StoreError;
+use super::segment::{JOURNAL, SegmentName};
 
 const LOCK: &str = "lock";
 const EPOCH: &str = "EPOCH";
@@ -66,7 +67,13 @@ impl Ownership {
         let published = published(&*file).map_err(StoreError::io("measure", &path))?;
         let names = disk.list(&claims).map_err(StoreError::io("list", &claims))?;
         let claimed = names.iter().filter_map(|name| claimed_epoch(name)).max();
-        let epoch = published.max(claimed.unwrap_or(0)) + 1;
+        let journal = directory.join(JOURNAL);
+        let segments = disk.list(&journal).map_err(StoreError::io("list", &journal))?;
+        // Above those of all segments, too, should the other files have been lost.
+        let written = segments.iter().filter_map(|name| SegmentName::parse(name, "log"));
+        let written = written.map(|name| name.epoch).max();
+        let known = [published, claimed.unwrap_or(0), written.unwrap_or(0)];
+        let epoch = known.into_iter().max().unwrap_or(0) + 1;
         arbitrate(disk, directory, epoch, &holder)?;
         let salt = fastrand::u64(..);
         let (slot, offset) = slot(epoch, salt, now_ms);

@@ -38,11 +38,9 @@ pub(super) enum Item {
 /// What is written as one batch.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
-    /// With the number of their group, which is counted in the chunk.
-    pub(super) items: Vec<(u32, Item)>,
+    pub(super) items: Vec<Item>,
     /// Where the `Add` of a message stands that nobody removed yet.
     adds: Map<(OwnerId, Key), usize>,
-    groups: u32,
     bytes: usize,
 }
 
@@ -117,6 +115,15 @@ impl Live {
         self.segments.remove(&segment);
     }
 
+    /// Corrects the sum, if so many bytes were seen to be live; says whether that was needed.
+    pub(super) fn raise_to(&mut self, bytes: u64) -> bool {
+        let corrected = self.total() < bytes;
+        if corrected {
+            self.total = i64::try_from(bytes).unwrap_or(i64::MAX);
+        }
+        corrected
+    }
+
     pub(super) fn total(&self) -> u64 {
         u64::try_from(self.total).unwrap_or(0)
     }
@@ -179,12 +186,20 @@ impl Front {
         self.end(group.wanted)
     }
 
-    /// Begins a group of items.
+    /// Begins a group of items, which will be in one batch.
     pub(super) fn begin(&mut self) {
-        match self.taken.chunks.last_mut() {
-            Some(chunk) if chunk.bytes < self.batch_bytes => chunk.groups += 1,
-            _ => self.taken.chunks.push(Chunk::default()),
+        if self.taken.chunks.last().is_none_or(|chunk| chunk.bytes >= self.batch_bytes) {
+            self.taken.chunks.push(Chunk::default());
         }
+    }
+
+    /// As [`Self::push`], but each change is in a batch of its own.
+    pub(super) fn push_split(&mut self, group: Group) -> Ticket {
+        for entry in group.entries {
+            self.taken.chunks.push(Chunk::default());
+            self.push_entry(entry);
+        }
+        self.end(group.wanted)
     }
 
     pub(super) fn end(&mut self, wanted: bool) -> Ticket {
@@ -199,7 +214,7 @@ impl Front {
 
     pub(super) fn push_item(&mut self, item: Item, bytes: usize) {
         let Some(chunk) = self.taken.chunks.last_mut() else { return };
-        chunk.items.push((chunk.groups, item));
+        chunk.items.push(item);
         chunk.bytes += ITEM_BYTES + bytes;
         self.bytes += ITEM_BYTES + bytes;
     }
@@ -284,7 +299,7 @@ impl Front {
     fn cancel(&mut self, owner: OwnerId, key: Key) -> bool {
         let Some(chunk) = self.taken.chunks.last_mut() else { return false };
         let Some(index) = chunk.adds.remove(&(owner, key)) else { return false };
-        let Some((_, Item::Add(add))) = chunk.items.get_mut(index) else { return false };
+        let Some(Item::Add(add)) = chunk.items.get_mut(index) else { return false };
         add.owners.retain(|holder| *holder != (owner, key));
         if add.owners.is_empty() {
             let bytes = bytes_of(&add.message);
@@ -320,6 +335,20 @@ impl Front {
         let old = owner.standing.stands(place);
         self.drop_place(old);
         self.live.add(place.segment, place.bytes);
+    }
+
+    /// The record of an owner that was on its way cannot be written.
+    pub(super) fn owner_failed(&mut self, id: OwnerId) {
+        if let Some(owner) = self.owners.get_mut(&id) {
+            owner.standing.pending = owner.standing.pending.saturating_sub(1);
+        }
+    }
+
+    /// The record of a branch that was on its way cannot be written.
+    pub(super) fn branch_failed(&mut self, xid: &XaTransactionId) {
+        if let Some(branch) = self.branches.get_mut(xid) {
+            branch.pending = branch.pending.saturating_sub(1);
+        }
     }
 
     /// The record of a branch that was on its way stands there now.

@@ -9,6 +9,7 @@
 
 mod audit;
 mod batch;
+mod bug;
 mod cleaner;
 pub mod disk;
 mod epoch;
@@ -34,6 +35,8 @@ mod tests;
 pub mod ticket;
 mod writer;
 
+#[cfg(feature = "planted-bugs")]
+pub use bug::Bug;
 pub use disk::{Disk, RealDisk};
 pub use error::StoreError;
 pub use group::{Add, Branch, Entry, Group, OwnerRecord};

@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
+use super::bug::planted;
 use super::disk::{Disk, File};
 use super::epoch::Ownership;
 use super::error::StoreError;
@@ -236,6 +237,14 @@ impl Shared {
         if before > UNWRITTEN_BYTES_MAX && bytes <= UNWRITTEN_BYTES_MAX {
             self.changed.notify_waiters();
         }
+    }
+
+    /// Whether the store is still ours. What was made durable before may be confirmed then.
+    pub(super) fn check_owner(&self) -> Result<(), StoreError> {
+        if planted!(self.disk, NoOwnerCheck) {
+            return Ok(());
+        }
+        self.ownership.check()
     }
 
     pub(super) fn owner(&self, id: OwnerId) -> Option<Arc<dyn Owner>> {
