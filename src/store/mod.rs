@@ -5,7 +5,15 @@
 //!   that it is durable.
 //! * [`owner`] is what the journal tells those whose messages it keeps; [`recovered`] what it held when
 //!   it was opened.
-//! * [`journal`] is the store itself; [`disk`] what is asked of the machine.
+//! * [`journal`] is the handle. Behind it are the buffer ([`front`]) and three threads: [`writer`],
+//!   [`reader`] and [`keeper`], which has the [`cleaner`] and writes [`footer`]s. They share [`shared`].
+//! * [`segment`], [`batch`] and [`record`] are the layout of a file, from the outside in; [`audit`] is
+//!   one of the records. `FORMAT.md` says what the files mean and what a stop can leave.
+//! * [`recovery`] is the way back: [`scan`] reads a segment, [`replay`] keeps what is left in the end.
+//! * [`epoch`] says who may confirm; [`disk`] is what is asked of the machine.
+//!
+//! **Invariant:** a ticket completes only after its changes were synced and this process was seen to be
+//! the owner after that. After the first failure none does, and nothing more is written.
 
 mod audit;
 mod batch;
