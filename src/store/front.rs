@@ -97,9 +97,10 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn add(&mut self, segment: u32, bytes: u32) {
-        self.total += i64::from(bytes);
-        *self.segments.entry(segment).or_default() += i64::from(bytes);
+    pub(super) fn add(&mut self, segment: u32, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.total += bytes;
+        *self.segments.entry(segment).or_default() += bytes;
     }
 
     /// Bytes of a segment, as far as it is known of which, are not needed any more.
@@ -140,14 +141,14 @@ impl Front {
         let mut owners = Map::default();
         for (id, owner) in &replay.owners {
             let Some((_, place)) = owner.record else { continue };
-            live.add(place.segment, place.bytes);
+            live.add(place.segment, u64::from(place.bytes));
             let standing = Standing { place, pending: 0 };
             let (sequence, witness) = (owner.sequence, owner.witness);
             owners.insert(*id, OwnerState { sequence, witness, standing });
         }
         let mut branches = Map::default();
         for (xid, (_, _, place)) in &replay.branches {
-            live.add(place.segment, place.bytes);
+            live.add(place.segment, u64::from(place.bytes));
             branches.insert(xid.clone(), Standing { place: *place, pending: 0 });
         }
         Self {
@@ -334,7 +335,7 @@ impl Front {
         let Some(owner) = self.owners.get_mut(&id) else { return };
         let old = owner.standing.stands(place);
         self.drop_place(old);
-        self.live.add(place.segment, place.bytes);
+        self.live.add(place.segment, u64::from(place.bytes));
     }
 
     /// The record of an owner that was on its way cannot be written.
@@ -356,7 +357,7 @@ impl Front {
         let Some(branch) = self.branches.get_mut(xid) else { return };
         let old = branch.stands(place);
         self.drop_place(old);
-        self.live.add(place.segment, place.bytes);
+        self.live.add(place.segment, u64::from(place.bytes));
     }
 
     /// A record that says this key sequence of an owner stands in this segment.

@@ -119,7 +119,7 @@ impl Journal {
         if options.purge_store_on_startup {
             remove_segments(&*disk, directory, &ownership)?;
         }
-        let found = recover(&*disk, directory, &ownership)?;
+        let found = recover(&*disk, directory, ownership.epochs(), true)?;
         let mut replay = found.replay;
         let tracked =
             (options.max_failover_producers_to_track, options.failover_producers_audit_depth);
@@ -379,12 +379,18 @@ fn recovered(replay: &mut Replay, front: &mut Front) -> (Recovered, Vec<Orphans>
 }
 
 fn count_live(front: &mut Front, id: OwnerId, messages: &BTreeMap<Key, Stored>) {
+    let (mut segment, mut bytes) = (0, 0);
     for (key, stored) in messages {
-        front.live.add(stored.at.segment, stored.at.bytes);
+        if stored.at.segment != segment {
+            front.live.add(segment, bytes);
+            (segment, bytes) = (stored.at.segment, 0);
+        }
+        bytes += u64::from(stored.at.bytes);
         if stored.redeliveries > 0 {
             front.redeliveries.insert((id, *key), stored.redeliveries);
         }
     }
+    front.live.add(segment, bytes);
 }
 
 /// Gives messages whose owner's record was damaged back to the queue that they were sent to.

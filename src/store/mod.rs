@@ -10,6 +10,7 @@
 //! * [`segment`], [`batch`] and [`record`] are the layout of a file, from the outside in; [`audit`] is
 //!   one of the records. `FORMAT.md` says what the files mean and what a stop can leave.
 //! * [`recovery`] is the way back: [`scan`] reads a segment, [`replay`] keeps what is left in the end.
+//! * [`inspect`] looks into a store without changing it.
 //! * [`epoch`] says who may confirm; [`disk`] is what is asked of the machine.
 //!
 //! **Invariant:** a ticket completes only after its changes were synced and this process was seen to be
@@ -25,6 +26,7 @@ pub mod error;
 mod footer;
 mod front;
 pub mod group;
+pub mod inspect;
 pub mod journal;
 mod keeper;
 pub mod options;

@@ -12,7 +12,7 @@ use super::audit::Audit;
 use super::batch::BatchView;
 use super::bug::planted;
 use super::disk::{Disk, File, read_all};
-use super::epoch::Ownership;
+use super::epoch::Epochs;
 use super::error::StoreError;
 use super::footer;
 use super::record::{Kind, Record, decode_message};
@@ -69,13 +69,15 @@ struct Candidate {
     head: Option<(SegmentHead, u32)>,
 }
 
-/// Reads what the journal in `directory` holds. Changes nothing but to copy what is damaged aside.
+/// Reads what the journal in `directory` holds. Changes nothing but to copy what is damaged aside, if
+/// it is to `quarantine`.
 pub(super) fn recover(
     disk: &dyn Disk,
     directory: &Path,
-    ownership: &Ownership,
+    epochs: &Epochs,
+    quarantine: bool,
 ) -> Result<Found, StoreError> {
-    let recovery = Recovery { disk, directory, ownership };
+    let recovery = Recovery { disk, directory, epochs, quarantine };
     let mut leftovers = Vec::new();
     let (candidates, number) = recovery.candidates(&mut leftovers)?;
     let heads = || candidates.iter().filter_map(|found| found.head.as_ref().map(|(head, _)| head));
@@ -164,7 +166,8 @@ impl Progress {
 struct Recovery<'a> {
     disk: &'a dyn Disk,
     directory: &'a Path,
-    ownership: &'a Ownership,
+    epochs: &'a Epochs,
+    quarantine: bool,
 }
 
 impl Recovery<'_> {
@@ -191,7 +194,7 @@ impl Recovery<'_> {
                 }
                 HeadRead::Blank if length == 0 => leftovers.push(name.log()),
                 HeadRead::Blank | HeadRead::Damaged => {
-                    let salt = self.ownership.salt_of(name.epoch).unwrap_or(0);
+                    let salt = self.epochs.salt_of(name.epoch).unwrap_or(0);
                     candidates.push(Candidate { name, length, salt, head: None });
                 }
                 HeadRead::Format(found) => {
@@ -335,7 +338,7 @@ impl Recovery<'_> {
                 scanned.torn
             );
         }
-        for (from, to) in &scanned.damage {
+        for (from, to) in scanned.damage.iter().filter(|_| self.quarantine) {
             self.quarantine(name, &bytes, *from, *to)?;
         }
         let (end, mut damage) = (scanned.end, scanned.damage);

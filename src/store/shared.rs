@@ -283,10 +283,14 @@ impl Shared {
     }
 
     /// Whether files hold more than they should: then as much is garbage as must be copied at most, so
-    /// that cleaning writes no more than was written before.
+    /// that cleaning writes no more than was written before. One segment more may stay until half of the
+    /// next one is used: in a queue that flows it is empty by then.
     pub(super) fn must_clean(&self) -> bool {
         let sealed = self.sealed_bytes.load(Ordering::Relaxed);
-        sealed > self.front.lock().live.total().saturating_mul(2)
+        let kept = self.front.lock().live.total().saturating_mul(2);
+        let segment = self.settings.segment_bytes;
+        let spare = if self.tail_room() > segment / 2 { u64::from(segment) } else { 0 };
+        sealed > kept.saturating_add(spare)
     }
 
     pub(super) fn is_full(&self) -> bool {

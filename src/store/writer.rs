@@ -372,7 +372,7 @@ impl Writer {
         for placed in &mut encoded.placed {
             placed.at.segment = segment;
             placed.at.offset += base;
-            front.live.add(segment, placed.at.bytes);
+            front.live.add(segment, u64::from(placed.at.bytes));
             front.sequence_stands(placed.owner, placed.key.sequence(), segment);
         }
         for (id, sequence, bytes) in encoded.owners.drain(..) {
