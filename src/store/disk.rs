@@ -11,7 +11,8 @@ pub use real::RealDisk;
 
 /// A file system. Names of files are durable only once their directory is synced.
 pub trait Disk: Debug + Send + Sync {
-    /// Makes a directory that only its owner may enter, and those above it, if they are missing.
+    /// Makes a directory that only its owner may enter, and those above it, if they are missing. They
+    /// are durable at once.
     fn create_directory(&self, path: &Path) -> io::Result<()>;
     /// Makes a file that only its owner may read. Fails when the name is taken.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
@@ -27,6 +28,11 @@ pub trait Disk: Debug + Send + Sync {
     /// # Errors
     /// `WouldBlock` when another process has the lock.
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Lock>>;
+    /// What is wrong with the journal on this disk.
+    #[cfg(feature = "planted-bugs")]
+    fn bug(&self) -> Option<super::bug::Bug> {
+        None
+    }
 }
 
 /// An open file.

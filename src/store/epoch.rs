@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::batch::Spot;
 use super::disk::{Disk, File, Lock, read_all};
 use super::error::StoreError;
+use super::segment::{JOURNAL, SegmentName};
 
 const LOCK: &str = "lock";
 const EPOCH: &str = "EPOCH";
@@ -37,7 +38,7 @@ const MAGIC: u64 = u64::from_be_bytes(*b"OWEPOCH1");
 #[derive(Debug)]
 pub(super) struct Ownership {
     directory: PathBuf,
-    file: Arc<dyn File>,
+    epochs: Epochs,
     pub(super) epoch: u64,
     pub(super) salt: u64,
     /// Held as long as this lives, or until the store is closed.
@@ -66,7 +67,13 @@ impl Ownership {
         let published = published(&*file).map_err(StoreError::io("measure", &path))?;
         let names = disk.list(&claims).map_err(StoreError::io("list", &claims))?;
         let claimed = names.iter().filter_map(|name| claimed_epoch(name)).max();
-        let epoch = published.max(claimed.unwrap_or(0)) + 1;
+        let journal = directory.join(JOURNAL);
+        let segments = disk.list(&journal).map_err(StoreError::io("list", &journal))?;
+        // Above those of all segments, too, should the other files have been lost.
+        let written = segments.iter().filter_map(|name| SegmentName::parse(name, "log"));
+        let written = written.map(|name| name.epoch).max();
+        let known = [published, claimed.unwrap_or(0), written.unwrap_or(0)];
+        let epoch = known.into_iter().max().unwrap_or(0) + 1;
         arbitrate(disk, directory, epoch, &holder)?;
         let salt = fastrand::u64(..);
         let (slot, offset) = slot(epoch, salt, now_ms);
@@ -74,7 +81,8 @@ impl Ownership {
         file.sync().map_err(StoreError::io("sync", &path))?;
         disk.sync_directory(directory).map_err(StoreError::io("sync", directory))?;
         let (directory, lock) = (directory.to_owned(), Mutex::new(Some(lock)));
-        let ownership = Self { directory, file, epoch, salt, lock };
+        let epochs = Epochs { file: Some(file) };
+        let ownership = Self { directory, epochs, epoch, salt, lock };
         ownership.check()?;
         for name in names {
             if claimed_epoch(&name).is_some_and(|old| old + CLAIMS_KEPT <= epoch) {
@@ -87,8 +95,7 @@ impl Ownership {
 
     /// Whether this is still the last epoch. What was made durable before may be confirmed then.
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        let path = self.directory.join(EPOCH);
-        let last = published(&*self.file).map_err(StoreError::io("measure", &path))?;
+        let last = self.epochs.last(&self.directory)?;
         if last == self.epoch {
             return Ok(());
         }
@@ -100,10 +107,37 @@ impl Ownership {
         self.lock.lock().take();
     }
 
+    pub(super) fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+}
+
+/// The file `EPOCH`, if there is one.
+#[derive(Debug)]
+pub(super) struct Epochs {
+    file: Option<Arc<dyn File>>,
+}
+
+impl Epochs {
+    /// Opens it to read only.
+    pub(super) fn open(disk: &dyn Disk, directory: &Path) -> Result<Self, StoreError> {
+        let path = directory.join(EPOCH);
+        match disk.open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self { file: None }),
+            opened => Ok(Self { file: Some(opened.map_err(StoreError::io("open", &path))?) }),
+        }
+    }
+
+    /// The last epoch that was published; 0 when there is none.
+    pub(super) fn last(&self, directory: &Path) -> Result<u64, StoreError> {
+        let Some(file) = &self.file else { return Ok(0) };
+        published(&**file).map_err(StoreError::io("measure", &directory.join(EPOCH)))
+    }
+
     /// The salt of an epoch, if its slot can be read.
     pub(super) fn salt_of(&self, epoch: u64) -> Option<u64> {
         let mut slot = [0; SLOT];
-        self.file.read_at(&mut slot, slot_offset(epoch)).ok()?;
+        self.file.as_ref()?.read_at(&mut slot, slot_offset(epoch)).ok()?;
         let (covered, check) = slot.split_last_chunk()?;
         let mut rest = covered;
         let well_formed = rest.try_get_u64().ok()? == MAGIC && rest.try_get_u64().ok()? == epoch;

@@ -125,6 +125,7 @@ pub(super) fn replay(
     bytes: &[u8],
     salt: u64,
     seal: &Seal,
+    trusted: bool,
     replay: &mut Replay,
 ) -> Result<bool, Malformed> {
     let mut rest = bytes;
@@ -132,10 +133,10 @@ pub(super) fn replay(
     let (Some(check), Some(expected)) = (check, check_of(bytes, salt, seal)) else {
         return Ok(false);
     };
-    if u32::from_be_bytes(*check) != expected
-        || rest.try_get_u64()? != MAGIC
-        || Seal::take(&mut rest).as_ref() != Some(seal)
-    {
+    let right = u32::from_be_bytes(*check) == expected
+        && rest.try_get_u64()? == MAGIC
+        && Seal::take(&mut rest).as_ref() == Some(seal);
+    if !right && !trusted {
         return Ok(false);
     }
     let broker_sequence = rest.try_get_i64()?;

@@ -38,11 +38,9 @@ pub(super) enum Item {
 /// What is written as one batch.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
-    /// With the number of their group, which is counted in the chunk.
-    pub(super) items: Vec<(u32, Item)>,
+    pub(super) items: Vec<Item>,
     /// Where the `Add` of a message stands that nobody removed yet.
     adds: Map<(OwnerId, Key), usize>,
-    groups: u32,
     bytes: usize,
 }
 
@@ -99,9 +97,10 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn add(&mut self, segment: u32, bytes: u32) {
-        self.total += i64::from(bytes);
-        *self.segments.entry(segment).or_default() += i64::from(bytes);
+    pub(super) fn add(&mut self, segment: u32, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.total += bytes;
+        *self.segments.entry(segment).or_default() += bytes;
     }
 
     /// Bytes of a segment, as far as it is known of which, are not needed any more.
@@ -115,6 +114,15 @@ impl Live {
 
     pub(super) fn forget(&mut self, segment: u32) {
         self.segments.remove(&segment);
+    }
+
+    /// Corrects the sum, if so many bytes were seen to be live; says whether that was needed.
+    pub(super) fn raise_to(&mut self, bytes: u64) -> bool {
+        let corrected = self.total() < bytes;
+        if corrected {
+            self.total = i64::try_from(bytes).unwrap_or(i64::MAX);
+        }
+        corrected
     }
 
     pub(super) fn total(&self) -> u64 {
@@ -133,14 +141,14 @@ impl Front {
         let mut owners = Map::default();
         for (id, owner) in &replay.owners {
             let Some((_, place)) = owner.record else { continue };
-            live.add(place.segment, place.bytes);
+            live.add(place.segment, u64::from(place.bytes));
             let standing = Standing { place, pending: 0 };
             let (sequence, witness) = (owner.sequence, owner.witness);
             owners.insert(*id, OwnerState { sequence, witness, standing });
         }
         let mut branches = Map::default();
         for (xid, (_, _, place)) in &replay.branches {
-            live.add(place.segment, place.bytes);
+            live.add(place.segment, u64::from(place.bytes));
             branches.insert(xid.clone(), Standing { place: *place, pending: 0 });
         }
         Self {
@@ -179,12 +187,20 @@ impl Front {
         self.end(group.wanted)
     }
 
-    /// Begins a group of items.
+    /// Begins a group of items, which will be in one batch.
     pub(super) fn begin(&mut self) {
-        match self.taken.chunks.last_mut() {
-            Some(chunk) if chunk.bytes < self.batch_bytes => chunk.groups += 1,
-            _ => self.taken.chunks.push(Chunk::default()),
+        if self.taken.chunks.last().is_none_or(|chunk| chunk.bytes >= self.batch_bytes) {
+            self.taken.chunks.push(Chunk::default());
         }
+    }
+
+    /// As [`Self::push`], but each change is in a batch of its own.
+    pub(super) fn push_split(&mut self, group: Group) -> Ticket {
+        for entry in group.entries {
+            self.taken.chunks.push(Chunk::default());
+            self.push_entry(entry);
+        }
+        self.end(group.wanted)
     }
 
     pub(super) fn end(&mut self, wanted: bool) -> Ticket {
@@ -199,7 +215,7 @@ impl Front {
 
     pub(super) fn push_item(&mut self, item: Item, bytes: usize) {
         let Some(chunk) = self.taken.chunks.last_mut() else { return };
-        chunk.items.push((chunk.groups, item));
+        chunk.items.push(item);
         chunk.bytes += ITEM_BYTES + bytes;
         self.bytes += ITEM_BYTES + bytes;
     }
@@ -284,7 +300,7 @@ impl Front {
     fn cancel(&mut self, owner: OwnerId, key: Key) -> bool {
         let Some(chunk) = self.taken.chunks.last_mut() else { return false };
         let Some(index) = chunk.adds.remove(&(owner, key)) else { return false };
-        let Some((_, Item::Add(add))) = chunk.items.get_mut(index) else { return false };
+        let Some(Item::Add(add)) = chunk.items.get_mut(index) else { return false };
         add.owners.retain(|holder| *holder != (owner, key));
         if add.owners.is_empty() {
             let bytes = bytes_of(&add.message);
@@ -319,7 +335,21 @@ impl Front {
         let Some(owner) = self.owners.get_mut(&id) else { return };
         let old = owner.standing.stands(place);
         self.drop_place(old);
-        self.live.add(place.segment, place.bytes);
+        self.live.add(place.segment, u64::from(place.bytes));
+    }
+
+    /// The record of an owner that was on its way cannot be written.
+    pub(super) fn owner_failed(&mut self, id: OwnerId) {
+        if let Some(owner) = self.owners.get_mut(&id) {
+            owner.standing.pending = owner.standing.pending.saturating_sub(1);
+        }
+    }
+
+    /// The record of a branch that was on its way cannot be written.
+    pub(super) fn branch_failed(&mut self, xid: &XaTransactionId) {
+        if let Some(branch) = self.branches.get_mut(xid) {
+            branch.pending = branch.pending.saturating_sub(1);
+        }
     }
 
     /// The record of a branch that was on its way stands there now.
@@ -327,7 +357,7 @@ impl Front {
         let Some(branch) = self.branches.get_mut(xid) else { return };
         let old = branch.stands(place);
         self.drop_place(old);
-        self.live.add(place.segment, place.bytes);
+        self.live.add(place.segment, u64::from(place.bytes));
     }
 
     /// A record that says this key sequence of an owner stands in this segment.

@@ -1,5 +1,6 @@
 //! The handle of a store, and how it is opened.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -9,20 +10,21 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tracing::info;
+use tracing::{error, info, warn};
 
 use super::audit::Audit;
+use super::bug::planted;
 use super::disk::Disk;
 use super::epoch::Ownership;
 use super::error::StoreError;
-use super::front::Front;
-use super::group::Group;
+use super::front::{Front, OwnerState};
+use super::group::{Entry, Group, OwnerRecord};
 use super::keeper::Keeper;
 use super::options::JournalOptions;
-use super::owner::Owner;
+use super::owner::{Fetched, Owner};
 use super::place::{Key, Location, OwnerId};
 use super::reader::Reader;
-use super::recovered::{Recovered, RecoveredOwner};
+use super::recovered::{Recovered, RecoveredOwner, Stored};
 use super::recovery::recover;
 use super::replay::Replay;
 use super::segment::{JOURNAL, SEGMENT_BYTES_MAX, SegmentName};
@@ -117,7 +119,7 @@ impl Journal {
         if options.purge_store_on_startup {
             remove_segments(&*disk, directory, &ownership)?;
         }
-        let found = recover(&*disk, directory, &ownership)?;
+        let found = recover(&*disk, directory, ownership.epochs(), true)?;
         let mut replay = found.replay;
         let tracked =
             (options.max_failover_producers_to_track, options.failover_producers_audit_depth);
@@ -128,7 +130,7 @@ impl Journal {
         let batch_bytes =
             usize::try_from(options.journal_max_write_batch_size).unwrap_or(usize::MAX);
         let mut front = Front::new(&replay, audit.clone(), batch_bytes);
-        let recovered = recovered(&mut replay, &mut front);
+        let (mut recovered, orphans) = recovered(&mut replay, &mut front);
         let messages: usize = recovered.owners.iter().map(|owner| owner.messages.len()).sum();
         info!(
             "the store {} has {messages} messages in {} segments, {} damaged places; epoch {}, read in \
@@ -157,14 +159,21 @@ impl Journal {
             on_failure,
         }));
         let mut writer = Writer::new(Arc::clone(&shared), found.seals, audit, replay.counters);
-        shared.prepare(0)?;
+        shared.prepare(shared.settings.segment_bytes)?;
         let first = shared.room.lock().next.take();
         if let Some(first) = first {
             writer.begin_first(first)?;
         }
         shared.wake_keeper();
         let keeper = Keeper::new(Arc::clone(&shared), found.leftovers);
-        let reader = Reader::new(Arc::clone(&shared));
+        let mut reader = Reader::new(Arc::clone(&shared));
+        // Without damage, these are messages of owners that were gone when they came.
+        if found.damage > 0 {
+            for orphan in orphans {
+                recovered.owners.extend(adopt(&shared, &mut reader, orphan));
+            }
+            recovered.owners.sort_by_key(|owner| owner.id);
+        }
         let handle = Handle { shared, threads: Mutex::default() };
         let journal = Self { handle: Arc::new(handle) };
         Ok((journal, recovered, Hands { writer, keeper, reader }))
@@ -190,7 +199,7 @@ impl Journal {
     pub fn append(&self, group: Group) -> Ticket {
         let shared = self.shared();
         for entry in &group.entries {
-            if let super::Entry::OwnerGone { id, .. } = entry {
+            if let Entry::OwnerGone { id, .. } = entry {
                 shared.registry.lock().remove(id);
             }
         }
@@ -200,10 +209,13 @@ impl Journal {
             return Ticket::never();
         }
         let wake = front.is_empty() || group.wanted && !front.is_wanted();
-        let ticket = front.push(group);
-        let bytes = front.bytes;
+        let ticket = if planted!(shared.disk, SplitGroups) {
+            front.push_split(group)
+        } else {
+            front.push(group)
+        };
+        shared.unwritten.store(front.bytes, Ordering::Relaxed);
         drop(front);
-        shared.unwritten.store(bytes, Ordering::Relaxed);
         if wake {
             shared.work.notify_one();
         }
@@ -265,7 +277,7 @@ impl Handle {
         for thread in threads {
             // The last handle may have been dropped by a thread of the journal itself.
             if thread.thread().id() != thread::current().id() && thread.join().is_err() {
-                tracing::error!("a thread of the store has panicked");
+                error!("a thread of the store has panicked");
             }
         }
     }
@@ -333,24 +345,72 @@ fn refuse_kahadb(disk: &dyn Disk, directory: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Messages whose owner's record is not there.
+struct Orphans {
+    id: OwnerId,
+    sequence: u64,
+    witness: u32,
+    messages: BTreeMap<Key, Stored>,
+}
+
 /// Takes out of the replay what is told to the broker, and counts it as live.
-fn recovered(replay: &mut Replay, front: &mut Front) -> Recovered {
+fn recovered(replay: &mut Replay, front: &mut Front) -> (Recovered, Vec<Orphans>) {
     let mut owners = Vec::with_capacity(replay.owners.len());
+    let mut orphans = Vec::new();
     for (id, mut owner) in std::mem::take(&mut replay.owners) {
         replay.counters.next_owner = replay.counters.next_owner.max(id.0.saturating_add(1));
-        let Some((record, _)) = owner.record.take() else { continue };
         let messages = owner.take_messages();
-        for (key, stored) in &messages {
-            front.live.add(stored.at.segment, stored.at.bytes);
-            if stored.redeliveries > 0 {
-                front.redeliveries.insert((id, *key), stored.redeliveries);
+        let (sequence, witness) = (owner.sequence, owner.witness);
+        let Some((record, _)) = owner.record else {
+            if !messages.is_empty() {
+                orphans.push(Orphans { id, sequence, witness, messages });
             }
-        }
-        owners.push(RecoveredOwner { id, record, messages, sequence: owner.sequence });
+            continue;
+        };
+        count_live(front, id, &messages);
+        owners.push(RecoveredOwner { id, record, messages, sequence });
     }
     owners.sort_by_key(|owner| owner.id);
     let mut branches: Vec<_> = std::mem::take(&mut replay.branches).into_values().collect();
     branches.sort_by_key(|(order, ..)| *order);
     let branches = branches.into_iter().map(|(_, branch, _)| branch).collect();
-    Recovered { owners, branches, broker_sequence: replay.counters.broker_sequence }
+    let broker_sequence = replay.counters.broker_sequence;
+    (Recovered { owners, branches, broker_sequence }, orphans)
+}
+
+fn count_live(front: &mut Front, id: OwnerId, messages: &BTreeMap<Key, Stored>) {
+    let (mut segment, mut bytes) = (0, 0);
+    for (key, stored) in messages {
+        if stored.at.segment != segment {
+            front.live.add(segment, bytes);
+            (segment, bytes) = (stored.at.segment, 0);
+        }
+        bytes += u64::from(stored.at.bytes);
+        if stored.redeliveries > 0 {
+            front.redeliveries.insert((id, *key), stored.redeliveries);
+        }
+    }
+    front.live.add(segment, bytes);
+}
+
+/// Gives messages whose owner's record was damaged back to the queue that they were sent to.
+fn adopt(shared: &Shared, reader: &mut Reader, orphans: Orphans) -> Option<RecoveredOwner> {
+    let Orphans { id, sequence, witness, messages } = orphans;
+    let count = messages.len();
+    let destination = messages.values().find_map(|stored| match reader.read(stored.at) {
+        Ok(Fetched::Message(message)) => message.destination.clone(),
+        Ok(Fetched::Moved | Fetched::Damaged(_)) | Err(_) => None,
+    });
+    let Some(destination) = destination.filter(|destination| destination.is_queue()) else {
+        error!("{count} messages are lost, as it was damaged who holds them ({id:?})");
+        return None;
+    };
+    warn!("it was damaged who holds {count} messages: taken to be {destination}");
+    let record = OwnerRecord::Destination(Arc::unwrap_or_clone(destination));
+    let mut front = shared.front.lock();
+    count_live(&mut front, id, &messages);
+    front.owners.insert(id, OwnerState { sequence, witness, ..OwnerState::default() });
+    front.begin();
+    front.push_owner(id, record.clone());
+    Some(RecoveredOwner { id, record, messages, sequence })
 }

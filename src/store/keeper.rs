@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::bug::planted;
 use super::cleaner::{Cleaner, Step};
 use super::error::StoreError;
 use super::footer;
@@ -18,6 +19,8 @@ use super::shared::{Phase, Prepared, Shared};
 
 /// Between two attempts to get room for a segment.
 const RETRY: Duration = Duration::from_millis(200);
+/// Which part of a segment is made do with while the disk is full.
+const SMALL: u32 = 16;
 
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -52,14 +55,15 @@ impl Keeper {
         // Set before the look, so that what becomes durable after it wakes this thread.
         shared.keeper_waits.store(self.cleaner.is_waiting(), Ordering::SeqCst);
         while shared.phase() == Phase::Running && !room.dirty && !self.cleaner.is_ready() {
-            match (room.asked, self.retry) {
-                (Some(_), None) => break,
-                (Some(_), Some(retry)) => {
+            let needed = room.asked.is_some() || shared.is_full();
+            match self.retry.filter(|_| needed) {
+                Some(retry) => {
                     if shared.chores.wait_until(&mut room, retry).timed_out() {
                         break;
                     }
                 }
-                (None, _) => shared.chores.wait(&mut room),
+                None if needed => break,
+                None => shared.chores.wait(&mut room),
             }
         }
         shared.phase() == Phase::Running
@@ -96,7 +100,7 @@ impl Keeper {
                 .cloned()
         };
         let Some(mut sealed) = next else { return Ok(false) };
-        self.shared.ownership.check()?;
+        self.shared.check_owner()?;
         if let Err(error) = self.trim(&mut sealed).and_then(|()| self.index(&mut sealed)) {
             // Only space and time are lost.
             warn!("{error}");
@@ -141,10 +145,14 @@ impl Keeper {
         Ok(())
     }
 
-    /// Makes the next segment, if it was asked for.
+    /// Makes the next segment, if it was asked for, or as large as it should be, if it is not.
     fn prepare(&mut self) -> Result<(), StoreError> {
-        let Some(bytes) = self.shared.room.lock().asked else { return Ok(()) };
-        match self.shared.prepare(bytes) {
+        let asked = self.shared.room.lock().asked;
+        let Some(bytes) = asked.or_else(|| self.shared.is_full().then_some(0)) else {
+            return Ok(());
+        };
+        let full_size = self.shared.settings.segment_bytes;
+        match self.shared.prepare(bytes.max(full_size)) {
             Ok(()) => {
                 if self.retry.take().is_some() {
                     info!("the store {} has room again", self.shared.directory.display());
@@ -157,16 +165,28 @@ impl Keeper {
                     warn!("no room for another segment, producers are held: {error}");
                 }
                 self.shared.set_full(true);
-                Ok(())
+                self.prepare_less(bytes)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// While the disk is full, acknowledgements go into a segment that is just large enough. Producers
+    /// stay held.
+    fn prepare_less(&self, bytes: u32) -> Result<(), StoreError> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        match self.shared.prepare(bytes.max(self.shared.settings.segment_bytes / SMALL)) {
+            Err(error) if !error.is_full() => Err(error),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
     fn remove_leftovers(&mut self) -> Result<(), StoreError> {
         let journal = self.shared.directory.join(JOURNAL);
         while let Some(name) = self.leftovers.pop() {
-            self.shared.ownership.check()?;
+            self.shared.check_owner()?;
             let path = journal.join(&name);
             match self.shared.disk.remove(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -180,8 +200,8 @@ impl Keeper {
 }
 
 impl Shared {
-    /// Makes a file of at least so many bytes that waits to be the next segment.
-    pub(super) fn prepare(&self, bytes: u32) -> Result<(), StoreError> {
+    /// Makes a file of so many bytes that waits to be the next segment.
+    pub(super) fn prepare(&self, length: u32) -> Result<(), StoreError> {
         let (next, number) = {
             let mut room = self.room.lock();
             let next = room.next.take();
@@ -190,11 +210,15 @@ impl Shared {
             }
             (next, room.number)
         };
-        let length = self.settings.segment_bytes.max(bytes);
         let next = next.map_or_else(|| self.create(number), Ok)?;
         let path = next.name.log_path(&self.directory);
         let grown = next.file.allocate(u64::from(length));
-        let synced = grown.and_then(|()| self.disk.sync_directory(&self.directory.join(JOURNAL)));
+        let synced = grown.and_then(|()| {
+            if planted!(self.disk, NoDirectorySync) {
+                return Ok(());
+            }
+            self.disk.sync_directory(&self.directory.join(JOURNAL))
+        });
         let mut room = self.room.lock();
         if synced.is_ok() {
             room.asked = None;

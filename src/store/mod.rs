@@ -6,10 +6,20 @@
 //! * [`owner`] is what the journal tells those whose messages it keeps; [`recovered`] what it held when
 //!   it was opened.
 //! * [`temporary`] is where non-persistent messages go that memory cannot hold.
-//! * [`journal`] is the store itself; [`disk`] what is asked of the machine.
+//! * [`journal`] is the handle. Behind it are the buffer ([`front`]) and three threads: [`writer`],
+//!   [`reader`] and [`keeper`], which has the [`cleaner`] and writes [`footer`]s. They share [`shared`].
+//! * [`segment`], [`batch`] and [`record`] are the layout of a file, from the outside in; [`audit`] is
+//!   one of the records. `FORMAT.md` says what the files mean and what a stop can leave.
+//! * [`recovery`] is the way back: [`scan`] reads a segment, [`replay`] keeps what is left in the end.
+//! * [`inspect`] looks into a store without changing it.
+//! * [`epoch`] says who may confirm; [`disk`] is what is asked of the machine.
+//!
+//! **Invariant:** a ticket completes only after its changes were synced and this process was seen to be
+//! the owner after that. After the first failure none does, and nothing more is written.
 
 mod audit;
 mod batch;
+mod bug;
 mod cleaner;
 pub mod disk;
 mod epoch;
@@ -17,6 +27,7 @@ pub mod error;
 mod footer;
 mod front;
 pub mod group;
+pub mod inspect;
 pub mod journal;
 mod keeper;
 pub mod options;
@@ -36,6 +47,8 @@ mod tests;
 pub mod ticket;
 mod writer;
 
+#[cfg(feature = "planted-bugs")]
+pub use bug::Bug;
 pub use disk::{Disk, RealDisk};
 pub use error::StoreError;
 pub use group::{Add, Branch, Entry, Group, OwnerRecord};

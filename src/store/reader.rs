@@ -78,7 +78,7 @@ impl Reader {
         true
     }
 
-    fn read(&mut self, at: Location) -> Result<Fetched, StoreError> {
+    pub(super) fn read(&mut self, at: Location) -> Result<Fetched, StoreError> {
         let Some(open) = self.open(at.segment)? else { return Ok(Fetched::Moved) };
         let bytes = self.bytes(&open, at)?;
         let spot = Spot { salt: open.salt, segment: at.segment, offset: at.offset };

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,13 +10,14 @@ use tracing::{error, info, warn};
 
 use super::audit::Audit;
 use super::batch::BatchView;
+use super::bug::planted;
 use super::disk::{Disk, File, read_all};
-use super::epoch::Ownership;
+use super::epoch::Epochs;
 use super::error::StoreError;
 use super::footer;
 use super::record::{Kind, Record, decode_message};
 use super::replay::{Place, Replay, events_of};
-use super::scan::{End, Source, scan};
+use super::scan::{Before, End, Source, scan};
 use super::segment::{FORMAT, HeadRead, JOURNAL, Seal, SegmentHead, SegmentName};
 
 /// Bytes in which the head of a segment is looked for first, and at most.
@@ -33,8 +33,7 @@ pub(super) struct Sealed {
     pub(super) name: SegmentName,
     pub(super) salt: u64,
     pub(super) start: u32,
-    /// What came before it; `None` when its head cannot be read.
-    pub(super) before: Option<Seal>,
+    pub(super) before: Before,
     pub(super) end: Seal,
     /// What recovery has set aside.
     pub(super) damage: Vec<(u32, u32)>,
@@ -64,19 +63,21 @@ pub(super) struct Found {
 #[derive(Debug)]
 struct Candidate {
     name: SegmentName,
-    file: Arc<dyn File>,
     length: u64,
+    salt: u64,
     /// With its length.
     head: Option<(SegmentHead, u32)>,
 }
 
-/// Reads what the journal in `directory` holds. Changes nothing but to copy what is damaged aside.
+/// Reads what the journal in `directory` holds. Changes nothing but to copy what is damaged aside, if
+/// it is to `quarantine`.
 pub(super) fn recover(
     disk: &dyn Disk,
     directory: &Path,
-    ownership: &Ownership,
+    epochs: &Epochs,
+    quarantine: bool,
 ) -> Result<Found, StoreError> {
-    let recovery = Recovery { disk, directory, ownership };
+    let recovery = Recovery { disk, directory, epochs, quarantine };
     let mut leftovers = Vec::new();
     let (candidates, number) = recovery.candidates(&mut leftovers)?;
     let heads = || candidates.iter().filter_map(|found| found.head.as_ref().map(|(head, _)| head));
@@ -116,9 +117,13 @@ pub(super) fn recover(
         };
         let before = segments.last().map(|sealed| sealed.end);
         damage += recovery.missing(before, &found);
-        let sealed = recovery.read(&found, before, end, &mut replay)?;
-        damage += sealed.damage.len();
-        segments.push(sealed);
+        match recovery.read(&found, before.unwrap_or_default(), end, &mut replay)? {
+            Some(sealed) => {
+                damage += sealed.damage.len();
+                segments.push(sealed);
+            }
+            None => leftovers.push(found.name.log()),
+        }
     }
     let audit = recovery.audit(&segments)?;
     let mut seals: Vec<Seal> = Vec::new();
@@ -161,7 +166,8 @@ impl Progress {
 struct Recovery<'a> {
     disk: &'a dyn Disk,
     directory: &'a Path,
-    ownership: &'a Ownership,
+    epochs: &'a Epochs,
+    quarantine: bool,
 }
 
 impl Recovery<'_> {
@@ -177,19 +183,19 @@ impl Recovery<'_> {
         for name in names {
             let path = name.log_path(self.directory);
             let file = match self.disk.open(&path) {
-                // The owner before us was still deleting what nobody needs.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 opened => opened.map_err(StoreError::io("open", &path))?,
             };
             let length = file.length().map_err(StoreError::io("measure", &path))?;
             match self.head(name, &*file, length)? {
                 HeadRead::Valid(head, length_of_head) => {
-                    let head = Some((head, length_of_head));
-                    candidates.push(Candidate { name, file, length, head });
+                    let (salt, head) = (head.salt, Some((head, length_of_head)));
+                    candidates.push(Candidate { name, length, salt, head });
                 }
                 HeadRead::Blank if length == 0 => leftovers.push(name.log()),
                 HeadRead::Blank | HeadRead::Damaged => {
-                    candidates.push(Candidate { name, file, length, head: None });
+                    let salt = self.epochs.salt_of(name.epoch).unwrap_or(0);
+                    candidates.push(Candidate { name, length, salt, head: None });
                 }
                 HeadRead::Format(found) => {
                     return Err(StoreError::Format { path, found, known: FORMAT });
@@ -240,8 +246,11 @@ impl Recovery<'_> {
             .flat_map(|(head, _)| head.seals.iter().chain([&head.before]))
             .map(|seal| (seal.epoch, seal.segment))
             .collect();
+        let salts: BTreeMap<u64, u64> =
+            heads().map(|(head, _)| (head.name.epoch, head.salt)).collect();
         let mut kept = Vec::new();
-        for found in candidates.drain(..) {
+        for mut found in candidates.drain(..) {
+            found.salt = salts.get(&found.name.epoch).copied().unwrap_or(found.salt);
             let is_known = known.contains(&(found.name.epoch, found.name.number));
             if found.head.is_some() || is_known || self.has_batch(&found)? {
                 kept.push(found);
@@ -254,12 +263,22 @@ impl Recovery<'_> {
     }
 
     fn has_batch(&self, found: &Candidate) -> Result<bool, StoreError> {
-        let Some(salt) = self.ownership.salt_of(found.name.epoch) else { return Ok(false) };
-        let path = found.name.log_path(self.directory);
-        let bytes = read_all(&*found.file, u64::MAX).map_err(StoreError::io("read", &path))?;
-        let (name, bytes) = (found.name, &bytes[..]);
-        let source = Source { name, salt, bytes, start: 0, before: None, end: End::Open };
+        let bytes = self.load(found.name)?.unwrap_or_default();
+        let (name, salt, bytes) = (found.name, found.salt, &bytes[..]);
+        let source =
+            Source { name, salt, bytes, start: 0, before: Before::Number(0), end: End::Open };
         Ok(source.has_batch())
+    }
+
+    /// All bytes of a segment; `None` when it is gone: the owner before us was still deleting what
+    /// nobody needs.
+    fn load(&self, name: SegmentName) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = name.log_path(self.directory);
+        let file = match self.disk.open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(StoreError::io("open", &path))?,
+        };
+        read_all(&*file, u64::MAX).map(Some).map_err(StoreError::io("read", &path))
     }
 
     /// Counts a gap between a segment and the one before.
@@ -276,34 +295,38 @@ impl Recovery<'_> {
         1
     }
 
-    /// Replays one segment.
+    /// Replays one segment; `None` when it is none after all.
     fn read(
         &self,
         found: &Candidate,
-        before: Option<Seal>,
+        last: Seal,
         end: End,
         replay: &mut Replay,
-    ) -> Result<Sealed, StoreError> {
-        let path = found.name.log_path(self.directory);
-        let (name, length) = (found.name, found.length);
-        let (salt, start, before) = match &found.head {
-            Some((head, length)) => (head.salt, *length, Some(head.before)),
-            None => (self.ownership.salt_of(name.epoch).unwrap_or(0), 0, before),
+    ) -> Result<Option<Sealed>, StoreError> {
+        let Candidate { name, length, salt, .. } = *found;
+        let path = name.log_path(self.directory);
+        let (start, before) = match &found.head {
+            Some((head, length)) => (*length, Before::Chain(head.before)),
+            // The chain that leads into the segment is not known for certain.
+            None => (0, Before::Number(last.sequence)),
         };
         if let (End::At(end), Some(_)) = (end, &found.head)
             && let Some(index) = self.read_footer(name, salt, &end, replay)?
         {
             let (damage, index) = (Vec::new(), Some(index));
-            return Ok(Sealed { name, salt, start, before, end, damage, length, index });
+            return Ok(Some(Sealed { name, salt, start, before, end, damage, length, index }));
         }
-        let bytes = read_all(&*found.file, u64::MAX).map_err(StoreError::io("read", &path))?;
-        // Without a head the chain that leads into the segment is not known for certain.
-        let chain = found.head.as_ref().and(before);
-        let source = Source { name, salt, bytes: &bytes, start, before: chain, end };
+        let Some(bytes) = self.load(name)? else { return Ok(None) };
+        let source = Source { name, salt, bytes: &bytes, start, before, end };
         let mut unknown = Vec::new();
+        let mut batches = 0;
         let scanned = scan(source, |batch| {
+            batches += 1;
             replay_batch(batch, name.number, replay, &mut unknown);
         });
+        if found.head.is_none() && batches == 0 && matches!(end, End::Open) {
+            return Ok(None);
+        }
         for text in unknown {
             error!("{}: {text}", path.display());
         }
@@ -315,11 +338,14 @@ impl Recovery<'_> {
                 scanned.torn
             );
         }
-        for (from, to) in &scanned.damage {
+        for (from, to) in scanned.damage.iter().filter(|_| self.quarantine) {
             self.quarantine(name, &bytes, *from, *to)?;
         }
-        let (end, damage) = (scanned.end, scanned.damage);
-        Ok(Sealed { name, salt, start, before, end, damage, length, index: None })
+        let (end, mut damage) = (scanned.end, scanned.damage);
+        if planted!(self.disk, SkipBadBatch) {
+            damage.clear();
+        }
+        Ok(Some(Sealed { name, salt, start, before, end, damage, length, index: None }))
     }
 
     /// Replays the footer of a segment, if there is one; says how long it is.
@@ -336,7 +362,8 @@ impl Recovery<'_> {
             opened => opened.map_err(StoreError::io("open", &path))?,
         };
         let bytes = read_all(&*file, u64::MAX).map_err(StoreError::io("read", &path))?;
-        let replayed = footer::replay(&bytes, salt, end, replay).unwrap_or(false);
+        let trusted = planted!(self.disk, TrustFooter);
+        let replayed = footer::replay(&bytes, salt, end, trusted, replay).unwrap_or(false);
         if !replayed {
             warn!("{} is damaged, or of another segment: it will be made again", path.display());
         }
@@ -422,8 +449,7 @@ impl Sealed {
     }
 
     pub(super) fn source<'a>(&self, bytes: &'a [u8]) -> Source<'a> {
-        let before = if self.start == 0 { None } else { self.before };
-        let (name, salt, start) = (self.name, self.salt, self.start);
+        let Self { name, salt, start, before, .. } = *self;
         Source { name, salt, bytes, start, before, end: End::At(self.end) }
     }
 }

@@ -14,6 +14,15 @@ pub(super) enum End {
     Open,
 }
 
+/// What came before a segment.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Before {
+    /// As its head says.
+    Chain(Seal),
+    /// Its head cannot be read: batches up to this sequence.
+    Number(u64),
+}
+
 /// A segment to be read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a> {
@@ -22,8 +31,7 @@ pub(super) struct Source<'a> {
     pub(super) bytes: &'a [u8],
     /// Where its first batch begins.
     pub(super) start: u32,
-    /// What came before it; `None` when its head cannot be read.
-    pub(super) before: Option<Seal>,
+    pub(super) before: Before,
     pub(super) end: End,
 }
 
@@ -39,11 +47,13 @@ pub(super) struct Scanned {
 
 /// Calls `each` with every valid batch, in order.
 pub(super) fn scan<'a>(source: Source<'a>, mut each: impl FnMut(BatchView<'a>)) -> Scanned {
-    let before = source.before.unwrap_or_default();
+    let (before, mut chain) = match source.before {
+        Before::Chain(seal) => (seal, Some(seal.chain)),
+        Before::Number(sequence) => (Seal { sequence, ..Seal::default() }, None),
+    };
     let mut at = source.start;
     let mut damage = Vec::new();
     let mut end = Seal { epoch: source.name.epoch, segment: source.name.number, end: at, ..before };
-    let mut chain = source.before.map(|before| before.chain);
     let limit = match source.end {
         End::At(seal) => seal.end,
         End::Closed | End::Open => u32::try_from(source.bytes.len()).unwrap_or(u32::MAX),

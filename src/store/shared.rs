@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
+use super::bug::planted;
 use super::disk::{Disk, File};
 use super::epoch::Ownership;
 use super::error::StoreError;
@@ -238,6 +239,14 @@ impl Shared {
         }
     }
 
+    /// Whether the store is still ours. What was made durable before may be confirmed then.
+    pub(super) fn check_owner(&self) -> Result<(), StoreError> {
+        if planted!(self.disk, NoOwnerCheck) {
+            return Ok(());
+        }
+        self.ownership.check()
+    }
+
     pub(super) fn owner(&self, id: OwnerId) -> Option<Arc<dyn Owner>> {
         self.registry.lock().get(&id).and_then(Weak::upgrade)
     }
@@ -274,10 +283,14 @@ impl Shared {
     }
 
     /// Whether files hold more than they should: then as much is garbage as must be copied at most, so
-    /// that cleaning writes no more than was written before.
+    /// that cleaning writes no more than was written before. One segment more may stay until half of the
+    /// next one is used: in a queue that flows it is empty by then.
     pub(super) fn must_clean(&self) -> bool {
         let sealed = self.sealed_bytes.load(Ordering::Relaxed);
-        sealed > self.front.lock().live.total().saturating_mul(2)
+        let kept = self.front.lock().live.total().saturating_mul(2);
+        let segment = self.settings.segment_bytes;
+        let spare = if self.tail_room() > segment / 2 { u64::from(segment) } else { 0 };
+        sealed > kept.saturating_add(spare)
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -13,6 +13,7 @@ use tracing::error;
 
 use super::audit::Audit;
 use super::batch::{BATCH_HEAD, BatchHead, Spot};
+use super::bug::planted;
 use super::disk::File;
 use super::error::StoreError;
 use super::front::{Chunk, Item, Taken};
@@ -21,6 +22,7 @@ use super::place::{Key, Location, OwnerId};
 use super::record::{Counters, RecordWriter};
 use super::recovery::Sealed;
 use super::replay::{Place, share};
+use super::scan::Before;
 use super::segment::{SEGMENT_BYTES_MAX, Seal, SegmentHead, SegmentName};
 use super::shared::{Phase, Prepared, Segment, Shared};
 use super::ticket::Batch;
@@ -30,6 +32,8 @@ use crate::openwire::{WireError, XaTransactionId};
 const LINGER: Duration = Duration::from_millis(1);
 /// How long what nobody waits for may lie on the disk without a sync.
 const UNSYNCED: Duration = Duration::from_millis(10);
+/// Memory that is kept for the next batch while nothing is to be done.
+const SPARE_BYTES: usize = 256 << 10;
 
 /// Appends to the last segment.
 #[derive(Debug)]
@@ -146,7 +150,11 @@ impl Writer {
             if self.shared.phase() == Phase::Ended {
                 return;
             }
-            match self.turn(sync_due) {
+            let turn = self.turn(sync_due);
+            if self.spare.capacity() > SPARE_BYTES && self.shared.front.lock().is_empty() {
+                self.spare = BytesMut::new();
+            }
+            match turn {
                 Ok(Turn::Done) => {}
                 Ok(Turn::NoRoom) => self.wait_for_room(),
                 Err(error) => return self.shared.fail(error),
@@ -192,9 +200,13 @@ impl Writer {
         while room.asked.is_some() && self.shared.phase() == Phase::Running {
             self.shared.ready.wait(&mut room);
         }
-        if self.shared.phase() == Phase::Closing && room.asked.is_some() {
-            drop(room);
-            error!("the disk is full: what waits to be stored is lost, and was not confirmed");
+        let asked = room.asked.filter(|_| self.shared.phase() == Phase::Closing);
+        drop(room);
+        // The keeper has ended.
+        if let Some(bytes) = asked
+            && let Err(error) = self.shared.prepare(bytes.max(self.shared.settings.segment_bytes))
+        {
+            error!("what waits to be stored is lost, and was not confirmed: {error}");
             self.shared.enter(Phase::Ended);
         }
     }
@@ -214,6 +226,9 @@ impl Writer {
                 return Ok(Turn::NoRoom);
             }
         }
+        if planted!(self.shared.disk, AckBeforeSync) {
+            self.tell();
+        }
         let wanted = self.unfinished.wanted;
         let sync = sync || self.unfinished.must_sync;
         match self.shared.settings.sync {
@@ -222,17 +237,16 @@ impl Writer {
             SyncStrategy::Always => return Ok(Turn::Done),
             SyncStrategy::Periodic | SyncStrategy::Never => {}
         }
-        self.shared.ownership.check()?;
+        self.shared.check_owner()?;
         self.tell();
         Ok(Turn::Done)
     }
 
     fn take(&mut self) {
         let mut front = self.shared.front.lock();
-        let taken = front.take();
-        drop(front);
-        let Some(Taken { chunks, batch, wanted, must_sync }) = taken else { return };
+        let Some(Taken { chunks, batch, wanted, must_sync }) = front.take() else { return };
         self.shared.set_unwritten(0);
+        drop(front);
         self.unfinished.batches.push(batch);
         self.unfinished.wanted |= wanted;
         self.unfinished.must_sync |= must_sync;
@@ -244,26 +258,16 @@ impl Writer {
         }
     }
 
-    /// Says the items of a chunk as records. A group that cannot be said is left out.
+    /// Says the items of a chunk as records.
     fn encode(&mut self, chunk: Chunk) -> Encoded {
         let mut bytes = mem::take(&mut self.spare);
         bytes.clear();
         bytes.resize(BATCH_HEAD, 0);
         let mut encoded = Encoded { bytes, ..Encoded::default() };
-        let mut group = (0, encoded.mark());
-        let mut failed = None;
-        for (number, item) in chunk.items {
-            if number != group.0 {
-                group = (number, encoded.mark());
-            }
-            if failed == Some(number) {
-                continue;
-            }
+        for item in chunk.items {
+            // What no version of OpenWire has a form for nobody could receive either.
             if let Err(error) = self.encode_item(&mut encoded, item) {
-                // No version of OpenWire has a form for it, so nobody could receive it either.
                 error!("a message is not stored, as it cannot be encoded: {error}");
-                encoded.back_to(group.1);
-                failed = Some(number);
             }
         }
         encoded
@@ -291,7 +295,8 @@ impl Writer {
             }
             Item::Owner(id, record) => {
                 let sequence = self.sequence_of(id);
-                let length = self.records.owner(out, id, sequence, &record)?;
+                let length = self.records.owner(out, id, sequence, &record);
+                let length = length.inspect_err(|_| self.shared.front.lock().owner_failed(id))?;
                 let bytes = u32::try_from(length).unwrap_or(u32::MAX);
                 encoded.owners.push((id, sequence, bytes));
                 encoded.next_owner = encoded.next_owner.max(id.0.saturating_add(1));
@@ -300,7 +305,8 @@ impl Writer {
                 self.records.owner_gone(out, id)?;
             }
             Item::Prepared(branch) => {
-                let length = self.records.prepared(out, &branch)?;
+                let failed = |_: &WireError| self.shared.front.lock().branch_failed(&branch.xid);
+                let length = self.records.prepared(out, &branch).inspect_err(failed)?;
                 let bytes = u32::try_from(length).unwrap_or(u32::MAX);
                 encoded.branches.push((branch.xid, bytes));
             }
@@ -366,7 +372,7 @@ impl Writer {
         for placed in &mut encoded.placed {
             placed.at.segment = segment;
             placed.at.offset += base;
-            front.live.add(segment, placed.at.bytes);
+            front.live.add(segment, u64::from(placed.at.bytes));
             front.sequence_stands(placed.owner, placed.key.sequence(), segment);
         }
         for (id, sequence, bytes) in encoded.owners.drain(..) {
@@ -415,6 +421,8 @@ impl Writer {
         };
         self.sync()?;
         self.begin(next, head, snapshot)?;
+        // A batch in it then says that its head was durable, so a head that is not is damaged.
+        self.sync()?;
         Ok(true)
     }
 
@@ -449,7 +457,7 @@ impl Writer {
         let (head, snapshot) = (self.next_head(), self.snapshot());
         self.begin(next, head, snapshot)?;
         self.sync()?;
-        self.shared.ownership.check()
+        self.shared.check_owner()
     }
 
     fn begin(
@@ -490,7 +498,7 @@ impl Writer {
                 name: old.name,
                 salt,
                 start: old.start,
-                before: Some(old.before),
+                before: Before::Chain(old.before),
                 end: before,
                 damage: Vec::new(),
                 length: u64::from(old.length),
@@ -502,7 +510,11 @@ impl Writer {
 
     fn sync(&mut self) -> Result<(), StoreError> {
         if let Some(active) = self.active.as_ref().filter(|_| self.dirty.is_some()) {
-            active.file.sync().map_err(StoreError::io("sync", &active.path))?;
+            let mut synced = active.file.sync();
+            if synced.is_err() && planted!(self.shared.disk, RetrySync) {
+                synced = active.file.sync();
+            }
+            synced.map_err(StoreError::io("sync", &active.path))?;
             self.dirty = None;
         }
         self.durable = self.sequence;
@@ -552,13 +564,13 @@ impl Writer {
     /// Ends the segment such that damage in its last batches could not pass for a stopped write.
     pub(super) fn finish(&mut self) -> Result<(), StoreError> {
         self.sync()?;
-        self.shared.ownership.check()?;
+        self.shared.check_owner()?;
         self.tell();
         let snapshot = self.snapshot();
         if self.write(snapshot)?.is_none() {
             self.sync()?;
         }
-        self.shared.ownership.check()?;
+        self.shared.check_owner()?;
         let Some(active) = &self.active else { return Ok(()) };
         let cut = active.file.truncate(u64::from(active.end));
         cut.map_err(StoreError::io("cut off", &active.path))
@@ -566,31 +578,6 @@ impl Writer {
 }
 
 impl Encoded {
-    fn mark(&self) -> [usize; 7] {
-        [
-            self.bytes.len(),
-            usize::try_from(self.records).unwrap_or(usize::MAX),
-            self.placed.len(),
-            self.owners.len(),
-            self.sequences.len(),
-            self.branches.len(),
-            self.added.len(),
-        ]
-    }
-
-    fn back_to(
-        &mut self,
-        [bytes, records, placed, owners, sequences, branches, added]: [usize; 7],
-    ) {
-        self.bytes.truncate(bytes);
-        self.records = u32::try_from(records).unwrap_or(u32::MAX);
-        self.placed.truncate(placed);
-        self.owners.truncate(owners);
-        self.sequences.truncate(sequences);
-        self.branches.truncate(branches);
-        self.added.truncate(added);
-    }
-
     fn place(&mut self, holders: &[(OwnerId, Key)], offset: usize, length: usize, copied: bool) {
         let offset = u32::try_from(offset).unwrap_or(u32::MAX);
         let at = Location { segment: 0, offset, bytes: share(length, holders.len()) };

@@ -1,0 +1,40 @@
+//! Bugs that tests can plant, to see that they are found. Without the feature they do not exist.
+
+/// What a disk that is asked for it does to the journal on it.
+#[cfg(feature = "planted-bugs")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// Tickets complete before the sync.
+    AckBeforeSync,
+    /// A sync that failed is tried again, and counts if that works.
+    RetrySync,
+    /// Nobody looks whether the store has another owner.
+    NoOwnerCheck,
+    /// Damage is passed over without a word.
+    SkipBadBatch,
+    /// A group may be spread over two batches.
+    SplitGroups,
+    /// A segment goes before the copies of what is in it are durable.
+    DeleteEarly,
+    /// The name of a new segment is not made durable.
+    NoDirectorySync,
+    /// A message may be copied after it was removed.
+    CopyRemoved,
+    /// A footer counts whatever segment it was made of.
+    TrustFooter,
+    /// What stands in a sealed segment only is not said again before it goes.
+    ForgetStates,
+}
+
+/// Whether a bug was planted in what a disk carries.
+macro_rules! planted {
+    ($disk:expr, $bug:ident) => {{
+        #[cfg(feature = "planted-bugs")]
+        let planted = $disk.bug() == Some(crate::store::bug::Bug::$bug);
+        #[cfg(not(feature = "planted-bugs"))]
+        let planted = false;
+        planted
+    }};
+}
+
+pub(super) use planted;
