@@ -78,7 +78,7 @@ impl Stores {
     /// Whether the temporary store takes more.
     pub fn has_temporary_room(&self) -> bool {
         self.temporary.as_ref().and_then(Temporary::opened).is_some_and(|store| {
-            store.pressure() == Pressure::Free && store.used_bytes() < self.temp_limit_bytes
+            store.pressure() == Pressure::Free && store.written_bytes() < self.temp_limit_bytes
         })
     }
 

@@ -86,10 +86,36 @@ pub(super) enum Command {
         #[arg(long)]
         strict: bool,
     },
+    /// Looks into a store that no broker needs to serve; changes nothing.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Sends messages.
     Producer(ProducerArgs),
     /// Receives messages.
     Consumer(ConsumerArgs),
+}
+
+/// What to do with a store.
+#[derive(Debug, Subcommand)]
+pub(super) enum StoreCommand {
+    /// Reads all of it and says what is damaged: exit code 1 if anything is.
+    Verify {
+        /// The directory of the store, such as data/kahadb.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Prints every record, a line each.
+    Dump {
+        /// The directory of the store, such as data/kahadb.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Says which files there are, how much in each is alive, and who keeps it alive.
+    Stats {
+        /// The directory of the store, such as data/kahadb.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 /// Takes what can be a configuration, so that a mistyped command is not taken for a file.

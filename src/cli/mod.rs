@@ -3,7 +3,7 @@
 //! * [`args`] is what may be said; [`layout`] where things lie; [`source`] which configuration is meant.
 //! * [`daemon`] starts, stops and looks for the broker in the background by its [`pid_file`];
 //!   [`console`] runs it.
-//! * [`load`] sends and receives.
+//! * [`load`] sends and receives; [`store`] looks into a store.
 //!
 //! Exit codes: 0 done; 1 it failed, or `status` found no broker; 2 the command line makes no sense, or
 //! `check` found what would not be served.
@@ -16,6 +16,7 @@ mod load;
 mod log;
 mod pid_file;
 mod source;
+mod store;
 
 use std::process::ExitCode;
 
@@ -79,6 +80,10 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             let report = config::check(&source, &source::environment(&layout, *strict));
             println!("{report}");
             Ok(ExitCode::from(report.exit_code()))
+        }
+        Command::Store(command) => {
+            log::to_stderr(common.log.as_deref())?;
+            store::run(command)
         }
         Command::Producer(args) => {
             log::to_stderr(common.log.as_deref())?;

@@ -244,6 +244,11 @@ impl Journal {
         &self.shared().changed
     }
 
+    /// Bytes that were written to the journal's files, needed or not, without what is allocated ahead.
+    pub fn written_bytes(&self) -> u64 {
+        self.shared().written_bytes()
+    }
+
     /// Bytes of the journal's files.
     pub fn used_bytes(&self) -> u64 {
         self.shared().used_bytes()

@@ -297,6 +297,13 @@ impl Shared {
         self.full.load(Ordering::Relaxed)
     }
 
+    /// Bytes that were written, without what is only allocated; asked at every send.
+    pub(super) fn written_bytes(&self) -> u64 {
+        let room = self.tail_room.load(Ordering::Relaxed);
+        let active = self.settings.segment_bytes.saturating_sub(room);
+        self.sealed_bytes.load(Ordering::Relaxed) + u64::from(active)
+    }
+
     pub(super) fn used_bytes(&self) -> u64 {
         let next = self.room.lock().next.as_ref().map_or(0, |next| u64::from(next.length));
         self.segments.lock().values().map(|segment| segment.length).sum::<u64>() + next

@@ -139,7 +139,7 @@ impl Broker {
         match journal.pressure() {
             Pressure::Full => Some(Shortage::Store { limit_bytes }),
             Pressure::Congested => Some(Shortage::Writing),
-            Pressure::Free if journal.used_bytes() >= self.store_mark_bytes(destination) => {
+            Pressure::Free if journal.written_bytes() >= self.store_mark_bytes(destination) => {
                 Some(Shortage::Store { limit_bytes })
             }
             Pressure::Free => None,
