@@ -158,14 +158,14 @@ impl Journal {
             number: found.number,
             on_failure,
         }));
+        let mut keeper = Keeper::new(Arc::clone(&shared), found.leftovers);
         let mut writer = Writer::new(Arc::clone(&shared), found.seals, audit, replay.counters);
-        shared.prepare(shared.settings.segment_bytes)?;
+        keeper.prepare_first()?;
         let first = shared.room.lock().next.take();
         if let Some(first) = first {
             writer.begin_first(first)?;
         }
         shared.wake_keeper();
-        let keeper = Keeper::new(Arc::clone(&shared), found.leftovers);
         let mut reader = Reader::new(Arc::clone(&shared));
         // Without damage, these are messages of owners that were gone when they came.
         if found.damage > 0 {
