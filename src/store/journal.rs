@@ -224,7 +224,7 @@ impl Journal {
 
     /// Has the bodies read, in order, by the reader thread, which calls [`Owner::fetched`].
     pub fn fetch(&self, owner: Weak<dyn Owner>, wanted: Vec<(Key, Location)>) {
-        self.shared().wishes.lock().push_back(Wish { owner, wanted });
+        self.shared().wishes.lock().push_back(Wish { owner: Some(owner), wanted });
         self.shared().wished.notify_one();
     }
 
