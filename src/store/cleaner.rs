@@ -329,6 +329,7 @@ impl Cleaner {
         // Before the next one goes: a segment must not be back when a later one is gone.
         let journal = shared.directory.join(JOURNAL);
         shared.disk.sync_directory(&journal).map_err(StoreError::io("sync", &journal))?;
+        shared.let_go_of_files();
         debug!("{} is gone: nothing in it is needed", sealed.name.log());
         Ok(())
     }

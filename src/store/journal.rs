@@ -158,14 +158,14 @@ impl Journal {
             number: found.number,
             on_failure,
         }));
+        let mut keeper = Keeper::new(Arc::clone(&shared), found.leftovers);
         let mut writer = Writer::new(Arc::clone(&shared), found.seals, audit, replay.counters);
-        shared.prepare(shared.settings.segment_bytes)?;
+        keeper.prepare_first()?;
         let first = shared.room.lock().next.take();
         if let Some(first) = first {
             writer.begin_first(first)?;
         }
         shared.wake_keeper();
-        let keeper = Keeper::new(Arc::clone(&shared), found.leftovers);
         let mut reader = Reader::new(Arc::clone(&shared));
         // Without damage, these are messages of owners that were gone when they came.
         if found.damage > 0 {
@@ -224,7 +224,7 @@ impl Journal {
 
     /// Has the bodies read, in order, by the reader thread, which calls [`Owner::fetched`].
     pub fn fetch(&self, owner: Weak<dyn Owner>, wanted: Vec<(Key, Location)>) {
-        self.shared().wishes.lock().push_back(Wish { owner, wanted });
+        self.shared().wishes.lock().push_back(Wish { owner: Some(owner), wanted });
         self.shared().wished.notify_one();
     }
 

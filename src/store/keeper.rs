@@ -21,13 +21,17 @@ use super::shared::{Phase, Prepared, Shared};
 const RETRY: Duration = Duration::from_millis(200);
 /// Which part of a segment is made do with while the disk is full.
 const SMALL: u32 = 16;
+/// Bytes that the first segment of an epoch must have.
+const FIRST_MIN: u32 = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Keeper {
     shared: Arc<Shared>,
     /// Files that belong to nothing.
     leftovers: Vec<String>,
+    /// When a whole segment, and one that is just large enough, is tried again.
     retry: Option<Instant>,
+    retry_less: Option<Instant>,
     cleaner: Cleaner,
     /// Segments that get no footer: they are damaged, or the disk is full.
     given_up: HashSet<SegmentName>,
@@ -36,7 +40,7 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(shared: Arc<Shared>, leftovers: Vec<String>) -> Self {
         let cleaner = Cleaner::new(Arc::clone(&shared));
-        Self { shared, leftovers, retry: None, cleaner, given_up: HashSet::new() }
+        Self { shared, leftovers, retry: None, retry_less: None, cleaner, given_up: HashSet::new() }
     }
 
     /// The life of the thread.
@@ -56,7 +60,10 @@ impl Keeper {
         shared.keeper_waits.store(self.cleaner.is_waiting(), Ordering::SeqCst);
         while shared.phase() == Phase::Running && !room.dirty && !self.cleaner.is_ready() {
             let needed = room.asked.is_some() || shared.is_full();
-            match self.retry.filter(|_| needed) {
+            // The writer stands still when it has asked for room for something.
+            let urgent = room.asked.is_some_and(|bytes| bytes > 0);
+            let retry = if urgent { self.retry_less } else { self.retry };
+            match retry.filter(|_| needed) {
                 Some(retry) => {
                     if shared.chores.wait_until(&mut room, retry).timed_out() {
                         break;
@@ -154,6 +161,7 @@ impl Keeper {
         let full_size = self.shared.settings.segment_bytes;
         match self.shared.prepare(bytes.max(full_size)) {
             Ok(()) => {
+                self.retry_less = None;
                 if self.retry.take().is_some() {
                     info!("the store {} has room again", self.shared.directory.display());
                 }
@@ -173,14 +181,38 @@ impl Keeper {
 
     /// While the disk is full, acknowledgements go into a segment that is just large enough. Producers
     /// stay held.
-    fn prepare_less(&self, bytes: u32) -> Result<(), StoreError> {
+    fn prepare_less(&mut self, bytes: u32) -> Result<(), StoreError> {
         if bytes == 0 {
             return Ok(());
         }
         match self.shared.prepare(bytes.max(self.shared.settings.segment_bytes / SMALL)) {
-            Err(error) if !error.is_full() => Err(error),
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) => self.retry_less = None,
+            Err(error) if error.is_full() => self.retry_less = Some(Instant::now() + RETRY),
+            Err(error) => return Err(error),
         }
+        Ok(())
+    }
+
+    /// Makes the first segment of an epoch. On a full disk it may be smaller than it should be.
+    pub(super) fn prepare_first(&mut self) -> Result<(), StoreError> {
+        let mut length = self.shared.settings.segment_bytes;
+        let mut prepared = self.shared.prepare(length);
+        if prepared.as_ref().is_err_and(StoreError::is_full) {
+            self.remove_leftovers()?;
+            prepared = self.shared.prepare(length);
+        }
+        while let Err(error) = &prepared
+            && error.is_full()
+            && length / 2 >= FIRST_MIN
+        {
+            if !self.shared.is_full() {
+                warn!("no room for a segment, producers are held: {error}");
+                self.shared.set_full(true);
+            }
+            length /= 2;
+            prepared = self.shared.prepare(length);
+        }
+        prepared
     }
 
     fn remove_leftovers(&mut self) -> Result<(), StoreError> {

@@ -59,6 +59,10 @@ impl Reader {
         let Some(Wish { owner, wanted }) = self.shared.wishes.lock().pop_front() else {
             return false;
         };
+        let Some(owner) = owner else {
+            self.close_gone();
+            return true;
+        };
         // Whoever is gone needs no bodies.
         if owner.strong_count() == 0 {
             return true;
@@ -76,6 +80,15 @@ impl Reader {
             owner.fetched(fetched);
         }
         true
+    }
+
+    /// Lets go of files that were removed: while they are open, the disk keeps their space.
+    fn close_gone(&mut self) {
+        let segments = self.shared.segments.lock();
+        let numbers: Vec<_> = self.files.iter().map(|(number, _)| *number).collect();
+        for number in numbers.into_iter().filter(|number| !segments.contains_key(number)) {
+            self.files.pop(&number);
+        }
     }
 
     pub(super) fn read(&mut self, at: Location) -> Result<Fetched, StoreError> {

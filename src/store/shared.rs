@@ -106,7 +106,8 @@ pub(super) struct Prepared {
 /// Bodies to be read.
 #[derive(Debug)]
 pub(super) struct Wish {
-    pub(super) owner: Weak<dyn Owner>,
+    /// Nobody asks to let go of files that are gone.
+    pub(super) owner: Option<Weak<dyn Owner>>,
     pub(super) wanted: Vec<(Key, Location)>,
 }
 
@@ -223,6 +224,12 @@ impl Shared {
         } else {
             Pressure::Free
         }
+    }
+
+    /// Has the reader close the files of segments that are gone.
+    pub(super) fn let_go_of_files(&self) {
+        self.wishes.lock().push_back(Wish { owner: None, wanted: Vec::new() });
+        self.wished.notify_one();
     }
 
     pub(super) fn set_full(&self, full: bool) {
