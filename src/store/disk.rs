@@ -28,6 +28,10 @@ pub trait Disk: Debug + Send + Sync {
     /// # Errors
     /// `WouldBlock` when another process has the lock.
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Lock>>;
+    /// Bytes that can still be had in a directory, as far as that is known.
+    fn free_bytes(&self, _directory: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
     /// What is wrong with the journal on this disk.
     #[cfg(feature = "planted-bugs")]
     fn bug(&self) -> Option<super::bug::Bug> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek, statvfs};
 use rustix::io::Errno;
 
 use super::{Disk, File, Lock};
@@ -65,6 +65,11 @@ impl Disk for RealDisk {
         file.rewind()?;
         file.write_all(holder.as_bytes())?;
         Ok(Box::new(file))
+    }
+
+    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
+        let free = statvfs(directory)?;
+        Ok(free.f_bavail.saturating_mul(free.f_frsize))
     }
 }
 
