@@ -47,6 +47,9 @@ pub trait File: Debug + Send + Sync {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Makes all that was written durable. After a failure nobody knows what is.
     fn sync(&self) -> io::Result<()>;
+    /// Syncs, and has what is read from now on come from the disk. After a sync that failed in another
+    /// process, memory may hold what the disk does not, and the next sync says nothing of it.
+    fn settle(&self) -> io::Result<()>;
     /// Grows the file to `length` bytes such that later writes into it need no space any more. What was
     /// not written reads as zeros.
     fn allocate(&self, length: u64) -> io::Result<()>;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek, statvfs};
+use rustix::fs::{Advice, FallocateFlags, SeekFrom, fadvise, fallocate, seek, statvfs};
 use rustix::io::Errno;
 
 use super::{Disk, File, Lock};
@@ -110,6 +110,11 @@ impl File for fs::File {
     fn sync(&self) -> io::Result<()> {
         // Not `File::sync_data`, which tries again after an interruption.
         Ok(rustix::fs::fdatasync(self)?)
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        File::sync(self)?;
+        Ok(fadvise(self, 0, None, Advice::DontNeed)?)
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
