@@ -1,5 +1,7 @@
 //! The few things asked of a disk, so that tests can break each of them.
 
+#[cfg(test)]
+pub mod model;
 mod real;
 
 use std::fmt::Debug;
