@@ -1,5 +1,7 @@
 //! The few things asked of a disk, so that tests can break each of them.
 
+#[cfg(test)]
+pub mod model;
 mod real;
 
 use std::fmt::Debug;
@@ -28,6 +30,10 @@ pub trait Disk: Debug + Send + Sync {
     /// # Errors
     /// `WouldBlock` when another process has the lock.
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Lock>>;
+    /// Bytes that can still be had in a directory, as far as that is known.
+    fn free_bytes(&self, _directory: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
     /// What is wrong with the journal on this disk.
     #[cfg(feature = "planted-bugs")]
     fn bug(&self) -> Option<super::bug::Bug> {
@@ -43,6 +49,9 @@ pub trait File: Debug + Send + Sync {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Makes all that was written durable. After a failure nobody knows what is.
     fn sync(&self) -> io::Result<()>;
+    /// Syncs, and has what is read from now on come from the disk. After a sync that failed in another
+    /// process, memory may hold what the disk does not, and the next sync says nothing of it.
+    fn settle(&self) -> io::Result<()>;
     /// Grows the file to `length` bytes such that later writes into it need no space any more. What was
     /// not written reads as zeros.
     fn allocate(&self, length: u64) -> io::Result<()>;

@@ -158,8 +158,7 @@ impl Keeper {
         let Some(bytes) = asked.or_else(|| self.shared.is_full().then_some(0)) else {
             return Ok(());
         };
-        let full_size = self.shared.settings.segment_bytes;
-        match self.shared.prepare(bytes.max(full_size)) {
+        match self.shared.prepare_whole(bytes) {
             Ok(()) => {
                 self.retry_less = None;
                 if self.retry.take().is_some() {
@@ -196,10 +195,10 @@ impl Keeper {
     /// Makes the first segment of an epoch. On a full disk it may be smaller than it should be.
     pub(super) fn prepare_first(&mut self) -> Result<(), StoreError> {
         let mut length = self.shared.settings.segment_bytes;
-        let mut prepared = self.shared.prepare(length);
+        let mut prepared = self.shared.prepare_whole(length);
         if prepared.as_ref().is_err_and(StoreError::is_full) {
             self.remove_leftovers()?;
-            prepared = self.shared.prepare(length);
+            prepared = self.shared.prepare_whole(length);
         }
         while let Err(error) = &prepared
             && error.is_full()
@@ -232,6 +231,20 @@ impl Keeper {
 }
 
 impl Shared {
+    /// Makes the next segment, as large as it should be, or larger, if as much again is free: what
+    /// producers have sent when they are held must not take the room of acknowledgements.
+    fn prepare_whole(&self, bytes: u32) -> Result<(), StoreError> {
+        let journal = self.directory.join(JOURNAL);
+        let length = self.settings.segment_bytes.max(bytes);
+        let free = self.disk.free_bytes(&journal).map_err(StoreError::io("measure", &journal))?;
+        let present = self.room.lock().next.as_ref().map_or(0, |next| next.length);
+        if free < u64::from(length - present.min(length)) + u64::from(self.settings.segment_bytes) {
+            let full = ErrorKind::StorageFull.into();
+            return Err(StoreError::io("allocate", &journal)(full));
+        }
+        self.prepare(length)
+    }
+
     /// Makes a file of so many bytes that waits to be the next segment.
     pub(super) fn prepare(&self, length: u32) -> Result<(), StoreError> {
         let (next, number) = {

@@ -69,15 +69,15 @@ struct Candidate {
     head: Option<(SegmentHead, u32)>,
 }
 
-/// Reads what the journal in `directory` holds. Changes nothing but to copy what is damaged aside, if
-/// it is to `quarantine`.
+/// Reads what the journal in `directory` holds. Changes nothing; unless it `owns` the store: then what is
+/// damaged is copied aside, and what was read is durable.
 pub(super) fn recover(
     disk: &dyn Disk,
     directory: &Path,
     epochs: &Epochs,
-    quarantine: bool,
+    owns: bool,
 ) -> Result<Found, StoreError> {
-    let recovery = Recovery { disk, directory, epochs, quarantine };
+    let recovery = Recovery { disk, directory, epochs, owns };
     let mut leftovers = Vec::new();
     let (candidates, number) = recovery.candidates(&mut leftovers)?;
     let heads = || candidates.iter().filter_map(|found| found.head.as_ref().map(|(head, _)| head));
@@ -167,7 +167,7 @@ struct Recovery<'a> {
     disk: &'a dyn Disk,
     directory: &'a Path,
     epochs: &'a Epochs,
-    quarantine: bool,
+    owns: bool,
 }
 
 impl Recovery<'_> {
@@ -305,18 +305,23 @@ impl Recovery<'_> {
     ) -> Result<Option<Sealed>, StoreError> {
         let Candidate { name, length, salt, .. } = *found;
         let path = name.log_path(self.directory);
-        let (start, before) = match &found.head {
-            Some((head, length)) => (*length, Before::Chain(head.before)),
-            // The chain that leads into the segment is not known for certain.
-            None => (0, Before::Number(last.sequence)),
-        };
-        if let (End::At(end), Some(_)) = (end, &found.head)
+        if let (End::At(end), Some((head, start))) = (end, &found.head)
             && let Some(index) = self.read_footer(name, salt, &end, replay)?
         {
+            let (start, before) = (*start, Before::Chain(head.before));
             let (damage, index) = (Vec::new(), Some(index));
             return Ok(Some(Sealed { name, salt, start, before, end, damage, length, index }));
         }
+        if self.owns && !matches!(end, End::At(_)) {
+            self.settle(name)?;
+        }
         let Some(bytes) = self.load(name)? else { return Ok(None) };
+        let head = match SegmentHead::parse(&bytes, name) {
+            HeadRead::Valid(head, start) => Some((start, Before::Chain(head.before))),
+            HeadRead::Blank | HeadRead::Damaged | HeadRead::Format(_) => None,
+        };
+        // Without a head, the chain that leads into the segment is not known for certain.
+        let (start, before) = head.unwrap_or((0, Before::Number(last.sequence)));
         let source = Source { name, salt, bytes: &bytes, start, before, end };
         let mut unknown = Vec::new();
         let mut batches = 0;
@@ -324,7 +329,7 @@ impl Recovery<'_> {
             batches += 1;
             replay_batch(batch, name.number, replay, &mut unknown);
         });
-        if found.head.is_none() && batches == 0 && matches!(end, End::Open) {
+        if head.is_none() && batches == 0 && matches!(end, End::Open) {
             return Ok(None);
         }
         for text in unknown {
@@ -338,7 +343,7 @@ impl Recovery<'_> {
                 scanned.torn
             );
         }
-        for (from, to) in scanned.damage.iter().filter(|_| self.quarantine) {
+        for (from, to) in scanned.damage.iter().filter(|_| self.owns) {
             self.quarantine(name, &bytes, *from, *to)?;
         }
         let (end, mut damage) = (scanned.end, scanned.damage);
@@ -346,6 +351,16 @@ impl Recovery<'_> {
             damage.clear();
         }
         Ok(Some(Sealed { name, salt, start, before, end, damage, length, index: None }))
+    }
+
+    /// Makes a segment durable before it counts: the owner before us may have been stopped before its
+    /// sync, or by one that failed.
+    fn settle(&self, name: SegmentName) -> Result<(), StoreError> {
+        let path = name.log_path(self.directory);
+        match self.disk.open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            opened => opened.and_then(|file| file.settle()).map_err(StoreError::io("sync", &path)),
+        }
     }
 
     /// Replays the footer of a segment, if there is one; says how long it is.

@@ -456,7 +456,6 @@ impl Writer {
     pub(super) fn begin_first(&mut self, next: Prepared) -> Result<(), StoreError> {
         let (head, snapshot) = (self.next_head(), self.snapshot());
         self.begin(next, head, snapshot)?;
-        self.sync()?;
         self.shared.check_owner()
     }
 
@@ -505,7 +504,9 @@ impl Writer {
                 index: None,
             });
         }
-        Ok(())
+        // A head is durable before anything follows it: one that cannot be read is damage, never a
+        // write that was stopped, unless nothing was confirmed behind it.
+        self.sync()
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::fs::{Advice, FallocateFlags, SeekFrom, fadvise, fallocate, seek, statvfs};
 use rustix::io::Errno;
 
 use super::{Disk, File, Lock};
@@ -66,6 +66,11 @@ impl Disk for RealDisk {
         file.write_all(holder.as_bytes())?;
         Ok(Box::new(file))
     }
+
+    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
+        let free = statvfs(directory)?;
+        Ok(free.f_bavail.saturating_mul(free.f_frsize))
+    }
 }
 
 fn private() -> OpenOptions {
@@ -105,6 +110,11 @@ impl File for fs::File {
     fn sync(&self) -> io::Result<()> {
         // Not `File::sync_data`, which tries again after an interruption.
         Ok(rustix::fs::fdatasync(self)?)
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        File::sync(self)?;
+        Ok(fadvise(self, 0, None, Advice::DontNeed)?)
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {

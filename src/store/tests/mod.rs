@@ -1,4 +1,11 @@
-//! The journal on the disk of the machine, through its handle.
+//! The journal on the disk of the machine, through its handle; and, in the files beside, on a disk that
+//! loses power and fails.
+
+mod hand;
+mod power_cut;
+mod script;
+mod state;
+mod world;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,6 +19,21 @@ use super::options::JournalOptions;
 use super::*;
 use crate::base::clock::ManualClock;
 use crate::openwire::{Destination, Message, MessageId, ProducerId};
+
+/// How often something random is tried: `usual`, or that many times as often when the environment has
+/// `STORE_SOAK=times`.
+fn scaled(usual: u64) -> u64 {
+    let times = std::env::var("STORE_SOAK").ok().and_then(|times| times.parse().ok());
+    usual * times.unwrap_or(1)
+}
+
+/// Where dice begin: `STORE_SEED=seed`, or another seed each time, which is printed.
+fn seed() -> u64 {
+    let given = std::env::var("STORE_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| fastrand::Rng::new().u64(..) >> 16);
+    println!("STORE_SEED={seed}");
+    seed
+}
 
 /// Remembers what it is told.
 #[derive(Debug, Default)]
