@@ -63,6 +63,11 @@ impl Held {
         held
     }
 
+    /// The same, where its keeper has told already.
+    pub fn placed(self, at: Location) -> Self {
+        Self { at, ..self }
+    }
+
     /// From what the journal had.
     pub fn stored(stored: &Stored) -> Self {
         Self {

@@ -242,7 +242,9 @@ impl QueueCell {
     pub fn holds(&self, keeper: Keeper, key: Key, at: Location) -> bool {
         let queue = self.queue.lock();
         let is_it = |held: &Held| held.keeper == keeper && held.at == at;
-        queue.pending.get(key).is_some_and(is_it) || queue.in_flight.get(&key).is_some_and(is_it)
+        let held = queue.pending.get(key).or_else(|| queue.in_flight.get(&key));
+        let comes = keeper == Keeper::Journal && queue.reserved.get(&key) == Some(&at);
+        held.is_some_and(is_it) || comes
     }
 
     /// Whether messages wait until they are stored.
@@ -338,6 +340,9 @@ struct Queue {
     /// Made with the first message that is in a group.
     groups: Option<Box<Groups>>,
     next_seq: u64,
+    /// Keys whose messages are still to come, with where those lie already: the journal may be faster
+    /// than who sends.
+    reserved: BTreeMap<Key, Location>,
     /// Right behind the highest key that ever was here.
     frontier: Key,
     /// A message is given out only once it is stored.
@@ -362,6 +367,7 @@ impl Queue {
             exclusive: None,
             groups: None,
             next_seq: 0,
+            reserved: BTreeMap::new(),
             frontier: Key::FIRST,
             store_first,
             cold_at: None,
@@ -412,6 +418,7 @@ impl Queue {
         };
         let key = Key::new(band, self.next_seq);
         self.next_seq += 1;
+        self.reserved.insert(key, Location::NONE);
         key
     }
 
@@ -420,7 +427,8 @@ impl Queue {
         if message.group_id.is_some() {
             self.make_groups();
         }
-        self.insert_pending(key, Held::new(message, keeper));
+        let at = self.reserved.remove(&key).unwrap_or(Location::NONE);
+        self.insert_pending(key, Held::new(message, keeper).placed(at));
     }
 
     fn make_groups(&mut self) {
@@ -465,6 +473,10 @@ impl Queue {
     ) -> Option<(u64, usize)> {
         if let Some(held) = self.in_flight.get_mut(&key).filter(|held| held.keeper == keeper) {
             let before = std::mem::replace(&mut held.at, at);
+            return Some((u64::from(before.bytes), 0));
+        }
+        if let Some(place) = self.reserved.get_mut(&key).filter(|_| keeper == Keeper::Journal) {
+            let before = std::mem::replace(place, at);
             return Some((u64::from(before.bytes), 0));
         }
         self.pending.get(key).filter(|held| held.keeper == keeper)?;

@@ -1,8 +1,10 @@
 //! The promise that something is durable.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Resolves when what was appended would survive a power cut, and this broker was still the store's
@@ -12,10 +14,18 @@ use tokio::sync::Notify;
 pub struct Ticket(Option<Arc<Batch>>);
 
 /// What becomes durable by one sync.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Batch {
     durable: AtomicBool,
+    /// What is to be done then, before anybody hears of it.
+    then: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
     wake: Notify,
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("durable", &self.durable).finish_non_exhaustive()
+    }
 }
 
 impl Ticket {
@@ -38,6 +48,19 @@ impl Ticket {
         self.0.as_ref().is_none_or(|batch| batch.durable.load(Ordering::Acquire))
     }
 
+    /// Runs `act` once it is durable: now, or in the journal's thread, before its owners are told where
+    /// their messages lie and before anybody who waits is woken. Never, if the store fails first.
+    pub fn then(&self, act: impl FnOnce() + Send + 'static) {
+        if let Some(batch) = &self.0 {
+            let mut then = batch.then.lock();
+            if !batch.durable.load(Ordering::Acquire) {
+                then.push(Box::new(act));
+                return;
+            }
+        }
+        act();
+    }
+
     /// Returns once it is durable; never, if the store has failed.
     pub async fn durable(self) {
         let Some(batch) = self.0 else { return };
@@ -54,7 +77,12 @@ impl Ticket {
 impl Batch {
     /// Everything in the batch is durable.
     pub(super) fn complete(&self) {
-        self.durable.store(true, Ordering::Release);
+        let acts = {
+            let mut then = self.then.lock();
+            self.durable.store(true, Ordering::Release);
+            std::mem::take(&mut *then)
+        };
+        acts.into_iter().for_each(|act| act());
         self.wake.notify_waiters();
     }
 }
@@ -62,6 +90,22 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_to_follow_happens_once_the_batch_is_durable() {
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let note = |what: &'static str| {
+            let done = Arc::clone(&done);
+            move || done.lock().push(what)
+        };
+        let batch = Arc::new(Batch::default());
+        let ticket = Ticket::of(&batch);
+        ticket.then(note("later"));
+        Ticket::done().then(note("at once"));
+        batch.complete();
+        ticket.then(note("afterwards"));
+        assert_eq!(*done.lock(), ["at once", "later", "afterwards"]);
+    }
 
     #[tokio::test]
     async fn a_ticket_waits_for_its_batch() {

@@ -182,7 +182,7 @@ impl Client {
 
 impl Broker {
     /// Does everything that a transaction has collected. It is one group of the journal: all of it
-    /// survives a crash, or nothing.
+    /// survives a crash, or nothing. What it sent is given out once it is durable.
     pub(in crate::broker) fn commit(
         &self,
         id: &TransactionId,
@@ -225,7 +225,13 @@ impl Broker {
         }
         group.entries.extend(outcome);
         let ticket = self.append(group);
-        placements.into_iter().for_each(|placement| self.put(placement));
+        // Nobody gets a part of what a crash could still undo.
+        let this = self.this.clone();
+        ticket.then(move || {
+            if let Some(broker) = this.upgrade() {
+                placements.into_iter().for_each(|placement| broker.put(placement));
+            }
+        });
         ticket
     }
 

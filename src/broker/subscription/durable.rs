@@ -82,6 +82,8 @@ struct State {
     pending: Backlog,
     in_flight: BTreeMap<Key, Held>,
     next_seq: u64,
+    /// Keys whose messages are still to come, with where those lie already.
+    reserved: BTreeMap<Key, Location>,
     /// A message is given out only once it is stored.
     store_first: bool,
     active: Option<Arc<Subscription>>,
@@ -101,6 +103,7 @@ impl Durable {
             pending: Backlog::default(),
             in_flight: BTreeMap::new(),
             next_seq: 0,
+            reserved: BTreeMap::new(),
             store_first,
             active: None,
             removed: false,
@@ -147,6 +150,7 @@ impl Durable {
         }
         let key = Key::new(0, state.next_seq);
         state.next_seq += 1;
+        state.reserved.insert(key, Location::NONE);
         Some(key)
     }
 
@@ -170,7 +174,9 @@ impl Durable {
         let near = near(short, state.active.is_some());
         let (mut dead, mut freed) = (0, 0);
         for (key, at) in placed {
-            if let Some(held) = state.in_flight.get_mut(key) {
+            if let Some(place) = state.reserved.get_mut(key) {
+                dead += u64::from(std::mem::replace(place, *at).bytes);
+            } else if let Some(held) = state.in_flight.get_mut(key) {
                 dead += u64::from(std::mem::replace(&mut held.at, *at).bytes);
             } else if let Some((old, bytes)) = state.pending.placed(*key, *at, near) {
                 dead += old;
@@ -186,7 +192,7 @@ impl Durable {
     pub fn holds(&self, key: Key, at: Location) -> bool {
         let state = self.state.lock();
         let held = state.pending.get(key).or_else(|| state.in_flight.get(&key));
-        held.is_some_and(|held| held.at == at)
+        held.is_some_and(|held| held.at == at) || state.reserved.get(&key) == Some(&at)
     }
 
     /// Drops the subscription with all that waits. Returns what was in memory, in bytes, and what the
@@ -208,7 +214,8 @@ impl State {
         match event {
             Event::Publish { key, message, keeper } => {
                 effects.taken_bytes += message.memory_bytes();
-                self.pending.insert(key, Held::new(message, keeper));
+                let at = self.reserved.remove(&key).unwrap_or(Location::NONE);
+                self.pending.insert(key, Held::new(message, keeper).placed(at));
             }
             Event::Deactivate { unacked, last_delivered } => {
                 self.active = None;

@@ -397,3 +397,42 @@ async fn what_was_stored_is_known_also_when_it_was_consumed() {
     kept.bench.consume("b", "Q", |_| ());
     assert_eq!(kept.got("b", 1).await, "1");
 }
+
+#[tokio::test]
+async fn nobody_gets_a_part_of_a_transaction_before_it_is_durable() {
+    let mut kept = Kept::new();
+    kept.bench.consume("a", "A", |_| ());
+    for transaction in 0..50 {
+        kept.bench.transact("producer", transaction_kind::BEGIN, transaction).unwrap();
+        let id = Arc::new(Bench::transaction("producer", transaction));
+        kept.bench.send_with("A", |message| message.transaction_id = Some(id));
+        let info = TransactionInfo {
+            transaction_id: Some(Arc::new(Bench::transaction("producer", transaction))),
+            kind: transaction_kind::COMMIT_ONE_PHASE,
+            ..TransactionInfo::default()
+        };
+        let (_, ticket) = kept.bench.client("producer").0.transaction(&info).unwrap();
+        assert_eq!(kept.got("a", 1).await, transaction.to_string());
+        assert!(ticket.is_durable());
+    }
+}
+
+#[test]
+fn a_journal_that_is_faster_than_who_sends_is_believed() {
+    use crate::broker::backlog::Keeper;
+    use crate::store::{Location, OwnerId};
+    let policy = Arc::new(PolicyEntry::default());
+    let name = Arc::new(Destination::queue("Q"));
+    let queue = Arc::new(QueueCell::new(name, policy, Some(OwnerId(1)), true));
+    let message = Arc::new(Message { persistent: true, ..Message::default() });
+    let key = queue.reserve(&message);
+    let at = Location { segment: 1, offset: 64, bytes: 100 };
+    assert_eq!(queue.placed(Keeper::Journal, &[(key, at)], false), (0, 0), "nothing is dead");
+    assert!(queue.holds(Keeper::Journal, key, at), "the cleaner must not drop it");
+    let moment = Moment { now_ms: 0, open: true, short: false };
+    let sent = Event::Send { key, message, keeper: Keeper::Journal };
+    assert!(queue.apply(sent, moment).is_some());
+    assert!(queue.holds(Keeper::Journal, key, at));
+    let moved = Location { segment: 2, ..at };
+    assert_eq!(queue.placed(Keeper::Journal, &[(key, moved)], false), (100, 0));
+}
