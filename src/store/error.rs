@@ -31,14 +31,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// For what must not be tried again.
+    pub(super) const SYNC: &str = "sync";
+
     /// For `map_err`: names what was being done with which file.
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { doing, path: path.to_owned(), source: Arc::new(source) }
     }
 
-    /// Whether the disk or the quota is used up.
+    /// Whether the disk or the quota is used up. A sync that fails for that has failed as any other.
     pub(super) fn is_full(&self) -> bool {
         let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-        matches!(self, Self::Io { source, .. } if kinds.contains(&source.kind()))
+        matches!(self, Self::Io { doing, source, .. }
+            if *doing != Self::SYNC && kinds.contains(&source.kind()))
     }
 }

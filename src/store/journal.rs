@@ -263,6 +263,13 @@ impl Journal {
         &self.shared().directory
     }
 
+    /// Looks whether the store is still ours, for those who do something without a ticket. If it is not,
+    /// the journal fails.
+    pub fn check_owner(&self) -> bool {
+        let checked = self.shared().check_owner();
+        checked.map_err(|error| self.shared().fail(error)).is_ok()
+    }
+
     /// What ended the journal, if it has failed.
     pub fn failure(&self) -> Option<StoreError> {
         self.shared().failure()

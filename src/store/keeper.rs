@@ -258,11 +258,14 @@ impl Shared {
         let next = next.map_or_else(|| self.create(number), Ok)?;
         let path = next.name.log_path(&self.directory);
         let grown = next.file.allocate(u64::from(length));
+        let grown = grown.map_err(StoreError::io("allocate", &path));
         let synced = grown.and_then(|()| {
             if planted!(self.disk, NoDirectorySync) {
                 return Ok(());
             }
-            self.disk.sync_directory(&self.directory.join(JOURNAL))
+            let journal = self.directory.join(JOURNAL);
+            let synced = self.disk.sync_directory(&journal);
+            synced.map_err(StoreError::io(StoreError::SYNC, &journal))
         });
         let mut room = self.room.lock();
         if synced.is_ok() {
@@ -276,7 +279,7 @@ impl Shared {
             // A file that takes no space is not worth keeping; the number is not used again.
             self.disk.remove(&path).map_err(StoreError::io("remove", &path))?;
         }
-        synced.map_err(StoreError::io("allocate", &path))
+        synced
     }
 
     fn create(&self, number: u32) -> Result<Prepared, StoreError> {

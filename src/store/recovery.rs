@@ -380,7 +380,7 @@ impl Recovery<'_> {
         let trusted = planted!(self.disk, TrustFooter);
         let replayed = footer::replay(&bytes, salt, end, trusted, replay).unwrap_or(false);
         if !replayed {
-            warn!("{} is damaged, or of another segment: it will be made again", path.display());
+            info!("{} is not whole, or of another segment: it will be made again", path.display());
         }
         Ok(replayed.then_some(bytes.len() as u64))
     }

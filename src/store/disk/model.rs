@@ -28,6 +28,7 @@ pub enum Act {
     Name,
     Write,
     Allocate,
+    Truncate,
     Sync,
     SyncDirectory,
 }
@@ -145,6 +146,14 @@ impl ModelDisk {
         self.0.lock().faults = Faults::new(fault);
     }
 
+    /// Does something meanwhile that no plan is for.
+    pub fn spare<R>(&self, run: impl FnOnce() -> R) -> R {
+        let faults = std::mem::take(&mut self.0.lock().faults);
+        let done = run();
+        self.0.lock().faults = faults;
+        done
+    }
+
     /// What has come of the plan.
     pub fn faults(&self) -> Faults {
         self.0.lock().faults.clone()
@@ -197,28 +206,26 @@ impl ModelDisk {
     }
 
     /// Does one thing, unless it is to fail.
-    fn act<R>(&self, act: Act, run: impl FnOnce(&mut State) -> io::Result<R>) -> io::Result<R> {
+    fn act<R>(
+        &self,
+        act: Act,
+        path: &Path,
+        run: impl FnOnce(&mut State) -> io::Result<R>,
+    ) -> io::Result<R> {
         let mut state = self.0.lock();
-        state.begin(act)?;
+        state.judge(act, path).into_result()?;
         run(&mut state)
     }
 }
 
 impl State {
-    fn begin(&mut self, act: Act) -> io::Result<()> {
-        match self.judge(act) {
-            Verdict::Pass => Ok(()),
-            Verdict::Fail(error) | Verdict::Lose(error) => Err(error),
-        }
-    }
-
-    fn judge(&mut self, act: Act) -> Verdict {
+    fn judge(&mut self, act: Act, path: &Path) -> Verdict {
         if act.changes()
             && let Some(observer) = &mut self.observer
         {
             observer(&self.image);
         }
-        self.faults.judge(act)
+        self.faults.judge(act, path)
     }
 
     fn room_for(&self, bytes: u64) -> io::Result<()> {
@@ -333,9 +340,9 @@ fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
 impl Disk for ModelDisk {
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         if self.0.lock().image.names.get(path) == Some(&Node::Directory) {
-            return self.act(Act::Look, |_| Ok(()));
+            return self.act(Act::Look, path, |_| Ok(()));
         }
-        self.act(Act::Name, |state| {
+        self.act(Act::Name, path, |state| {
             for path in path.ancestors() {
                 if matches!(state.image.names.get(path), Some(Node::File(_))) {
                     return Err(ErrorKind::NotADirectory.into());
@@ -348,7 +355,7 @@ impl Disk for ModelDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = self.act(Act::Name, |state| {
+        let file = self.act(Act::Name, path, |state| {
             let parent = path.parent().and_then(|parent| state.image.names.get(parent));
             if parent != Some(&Node::Directory) {
                 return Err(ErrorKind::NotFound.into());
@@ -361,16 +368,16 @@ impl Disk for ModelDisk {
             state.image.name(path, Some(Node::File(file)));
             Ok(file)
         })?;
-        Ok(Arc::new(ModelFile { disk: self.clone(), file }))
+        Ok(Arc::new(ModelFile { disk: self.clone(), file, path: path.into() }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = self.act(Act::Look, |state| state.image.file(path))?;
-        Ok(Arc::new(ModelFile { disk: self.clone(), file }))
+        let file = self.act(Act::Look, path, |state| state.image.file(path))?;
+        Ok(Arc::new(ModelFile { disk: self.clone(), file, path: path.into() }))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
-        self.act(Act::Look, |state| {
+        self.act(Act::Look, directory, |state| {
             let names = &state.image.names;
             if names.get(directory) != Some(&Node::Directory) {
                 return Err(ErrorKind::NotFound.into());
@@ -382,7 +389,7 @@ impl Disk for ModelDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.act(Act::Name, |state| {
+        self.act(Act::Name, path, |state| {
             state.image.file(path)?;
             state.image.name(path, None);
             Ok(())
@@ -390,17 +397,18 @@ impl Disk for ModelDisk {
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        self.act(Act::SyncDirectory, |state| {
+        self.act(Act::SyncDirectory, path, |state| {
             state.image.settle_names(path);
             Ok(())
         })
     }
 
     fn lock(&self, path: &Path, _holder: &str) -> io::Result<Box<dyn Lock>> {
-        self.act(Act::Look, |state| {
+        self.act(Act::Look, path, |state| {
             if !state.locked.insert(path.to_owned()) {
                 return Err(ErrorKind::WouldBlock.into());
             }
+            state.faults.new_process();
             Ok(())
         })?;
         Ok(Box::new(ModelLock { disk: self.clone(), path: path.to_owned() }))
@@ -430,11 +438,12 @@ impl Drop for ModelLock {
 struct ModelFile {
     disk: ModelDisk,
     file: usize,
+    path: Arc<Path>,
 }
 
 impl File for ModelFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.disk.act(Act::Read, |state| {
+        self.disk.act(Act::Read, &self.path, |state| {
             let bytes = &state.image.files[self.file].seen;
             let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..));
             let rest = rest.unwrap_or_default();
@@ -447,7 +456,7 @@ impl File for ModelFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         let mut state = self.disk.0.lock();
-        let verdict = state.judge(Act::Write);
+        let verdict = state.judge(Act::Write, &self.path);
         let written = match &verdict {
             Verdict::Pass => bytes,
             Verdict::Fail(error) if error.kind() == ErrorKind::WriteZero => {
@@ -467,7 +476,7 @@ impl File for ModelFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.0.lock();
-        let verdict = state.judge(Act::Sync);
+        let verdict = state.judge(Act::Sync, &self.path);
         state.faults.synced(self.file, !matches!(verdict, Verdict::Pass));
         let contents = &mut state.image.files[self.file];
         match verdict {
@@ -493,7 +502,7 @@ impl File for ModelFile {
 
     fn allocate(&self, length: u64) -> io::Result<()> {
         let wanted = usize::try_from(length).map_err(io::Error::other)?;
-        self.disk.act(Act::Allocate, |state| {
+        self.disk.act(Act::Allocate, &self.path, |state| {
             let present = state.image.files[self.file].seen.len();
             if wanted > present {
                 state.room_for((wanted - present) as u64)?;
@@ -505,13 +514,14 @@ impl File for ModelFile {
 
     fn truncate(&self, length: u64) -> io::Result<()> {
         let wanted = usize::try_from(length).map_err(io::Error::other)?;
-        self.disk.act(Act::Write, |state| {
+        self.disk.act(Act::Truncate, &self.path, |state| {
             state.image.change(self.file, Change::Length(wanted));
             Ok(())
         })
     }
 
     fn length(&self) -> io::Result<u64> {
-        self.disk.act(Act::Look, |state| Ok(state.image.files[self.file].seen.len() as u64))
+        self.disk
+            .act(Act::Look, &self.path, |state| Ok(state.image.files[self.file].seen.len() as u64))
     }
 }

@@ -36,6 +36,16 @@ pub(super) fn options() -> JournalOptions {
     }
 }
 
+/// Counts how often the journal says that it has failed.
+pub(super) fn opening(failures: &Arc<AtomicU64>) -> Opening {
+    let failures = Arc::clone(failures);
+    Opening {
+        node: "test".to_owned(),
+        clock: Arc::new(ManualClock::at(1)),
+        on_failure: Box::new(move |_| drop(failures.fetch_add(1, Ordering::Relaxed))),
+    }
+}
+
 /// Who holds messages.
 #[derive(Debug, Default)]
 pub(super) struct Holder {
@@ -84,23 +94,23 @@ pub(super) struct Opened {
     pub(super) journal: Journal,
     pub(super) recovered: Recovered,
     pub(super) hands: Hands,
-    /// How often it has failed.
-    pub(super) failures: Arc<AtomicU64>,
 }
 
 impl Opened {
     pub(super) fn new(disk: &ModelDisk, options: &JournalOptions) -> Result<Self, StoreError> {
-        let failures = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&failures);
-        let opening = Opening {
-            node: "test".to_owned(),
-            clock: Arc::new(ManualClock::at(1)),
-            on_failure: Box::new(move |_| drop(count.fetch_add(1, Ordering::Relaxed))),
-        };
+        Self::told_to(disk, options, &Arc::default())
+    }
+
+    /// Counts how often it is told of a failure.
+    pub(super) fn told_to(
+        disk: &ModelDisk,
+        options: &JournalOptions,
+        failures: &Arc<AtomicU64>,
+    ) -> Result<Self, StoreError> {
         let disk = Arc::new(disk.clone());
         let (journal, recovered, hands) =
-            Journal::open_by_hand(disk, directory(), options, opening)?;
-        Ok(Self { journal, recovered, hands, failures })
+            Journal::open_by_hand(disk, directory(), options, opening(failures))?;
+        Ok(Self { journal, recovered, hands })
     }
 
     pub(super) fn is_running(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The journal on the disk of the machine, through its handle; and, in the files beside, on a disk that
 //! loses power and fails.
 
+mod disk_error;
 mod hand;
 mod power_cut;
 mod script;

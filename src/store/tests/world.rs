@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 
@@ -143,6 +144,8 @@ pub(super) struct World {
     next_keys: BTreeMap<OwnerId, u64>,
     /// The last message's number.
     number: i64,
+    /// How often it was told of a failure.
+    pub(super) failures: Arc<AtomicU64>,
 }
 
 impl World {
@@ -157,6 +160,7 @@ impl World {
             opened: None,
             next_keys: BTreeMap::new(),
             number: 0,
+            failures: Arc::default(),
         }
     }
 
@@ -175,9 +179,11 @@ impl World {
 
     /// Opens the store, which must hold all that was confirmed. `Ok(false)`: the disk has failed.
     pub(super) fn open(&mut self) -> Result<bool, String> {
-        let Ok(mut opened) = Opened::new(&self.disk, &self.options) else { return Ok(false) };
+        let opened = Opened::told_to(&self.disk, &self.options, &self.failures);
+        let Ok(mut opened) = opened else { return Ok(false) };
         let expected = self.ledger.lock().expected();
-        let past = expected.check(&mut opened, &self.disk, &mut self.bodies)?;
+        let check = || expected.check(&mut opened, &self.disk, &mut self.bodies);
+        let past = self.disk.spare(check)?;
         let mut owners = BTreeMap::new();
         self.next_keys.clear();
         for owner in &opened.recovered.owners {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
@@ -87,9 +88,9 @@ pub struct Faults {
     pub count: u64,
     /// Those that did.
     pub failed: u64,
-    /// What was asked first of those.
-    pub first: Option<Act>,
-    /// Files of which a sync has failed.
+    /// What failed first, and of which file.
+    pub first: Option<(Act, PathBuf)>,
+    /// Files of which a sync has failed in this process.
     unsynced: BTreeSet<usize>,
     /// Syncs of such a file.
     pub retried_syncs: u64,
@@ -100,7 +101,7 @@ impl Faults {
         Self { plan, ..Self::default() }
     }
 
-    pub(super) fn judge(&mut self, act: Act) -> Verdict {
+    pub(super) fn judge(&mut self, act: Act, path: &Path) -> Verdict {
         let Some(fault) = self.plan.filter(|fault| fault.failure.fits(act)) else {
             return Verdict::Pass;
         };
@@ -110,8 +111,12 @@ impl Faults {
             return Verdict::Pass;
         }
         self.failed += 1;
-        self.first.get_or_insert(act);
+        self.first.get_or_insert_with(|| (act, path.to_owned()));
         fault.failure.verdict()
+    }
+
+    pub(super) fn new_process(&mut self) {
+        self.unsynced.clear();
     }
 
     pub(super) fn synced(&mut self, file: usize, failed: bool) {
