@@ -58,7 +58,7 @@ use crate::openwire::{
     BrokerId, BrokerInfo, ConnectionId, ConnectionInfo, ConsumerInfo, Destination, DestinationInfo,
     Message, Throwable, XaTransactionId,
 };
-use crate::store::{Group, OwnerId};
+use crate::store::{Group, OwnerId, RecoveredOwner};
 
 pub use crate::store::Ticket;
 pub use client::{Client, Pulled, Room, Wait};
@@ -272,7 +272,7 @@ impl Broker {
         creator: Option<&Arc<ConnectionId>>,
     ) -> Result<Cell, Refusal> {
         let temporary = creator.is_some() || self.options.allow_temp_auto_creation_on_send;
-        let make = |policy| self.make(destination, policy, self.stores.owner_of(destination));
+        let make = |policy| self.make(destination, policy, self.stores.owner_of(destination), None);
         let found = self.region.ensure(destination, temporary, self.moment(), make)?;
         if found.created {
             self.destination_changed(DestinationInfo {
@@ -289,6 +289,7 @@ impl Broker {
         destination: &Arc<Destination>,
         policy: Arc<PolicyEntry>,
         owner: Option<OwnerId>,
+        recovered: Option<RecoveredOwner>,
     ) -> Cell {
         if !destination.is_queue() {
             return Cell::Topic(Arc::new(TopicCell::new(Arc::clone(destination), policy, owner)));
@@ -296,6 +297,10 @@ impl Broker {
         let store_first = self.stores.queues_store_first();
         let queue = QueueCell::new(Arc::clone(destination), policy, owner, store_first);
         let queue = Arc::new(queue);
+        // Before the journal knows it: what an owner does not hold is not kept.
+        if let Some(recovered) = recovered {
+            queue.restore(recovered);
+        }
         self.introduce(&queue);
         Cell::Queue(queue)
     }

@@ -61,11 +61,9 @@ impl Broker {
         owner: RecoveredOwner,
     ) -> Result<Cell, Refusal> {
         let destination = Arc::new(destination);
-        let make = |policy| self.make(&destination, policy, Some(owner.id));
+        let id = Some(owner.id);
+        let make = |policy| self.make(&destination, policy, id, Some(owner));
         let found = self.region.ensure(&destination, false, self.moment(), make)?;
-        if let Cell::Queue(queue) = &found.cell {
-            queue.restore(owner);
-        }
         Ok(found.cell)
     }
 
@@ -77,8 +75,8 @@ impl Broker {
     ) -> Result<Arc<Durable>, Refusal> {
         let members = info.destination.as_ref().map(|of| of.members()).unwrap_or_default();
         let filter = Filter::new(&info, &info.consumer_id.clone().unwrap_or_default())?;
-        let durable = self.make_durable(key.clone(), &Arc::new(info), &filter, Some(owner.id));
-        durable.restore(owner);
+        let (id, info) = (Some(owner.id), Arc::new(info));
+        let durable = self.make_durable(key.clone(), &info, &filter, id, Some(owner));
         for member in members.iter().filter(|member| !member.is_pattern()) {
             self.find(&Arc::new(member.clone()), None)?;
         }

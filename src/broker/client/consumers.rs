@@ -19,7 +19,7 @@ use crate::broker::subscription::{Filter, Role, Subscription};
 use crate::openwire::{
     Command, ConsumerControl, ConsumerId, ConsumerInfo, Destination, MessagePull,
 };
-use crate::store::{OwnerId, Ticket};
+use crate::store::{OwnerId, RecoveredOwner, Ticket};
 
 /// Prefetch sizes that a client sends when nobody chose one; only these the policy replaces.
 const STOCK_QUEUE_PREFETCH: i32 = 1000;
@@ -384,7 +384,7 @@ impl crate::broker::Broker {
             self.end_durable(durable);
         }
         let owner = self.stores.durable_owner(&key, info);
-        let durable = self.make_durable(key.clone(), info, filter, owner);
+        let durable = self.make_durable(key.clone(), info, filter, owner, None);
         self.join_topics(&durable, members);
         durables.insert(key, Arc::clone(&durable));
         Ok(durable)
@@ -406,10 +406,15 @@ impl crate::broker::Broker {
         info: &Arc<ConsumerInfo>,
         filter: &Filter,
         owner: Option<OwnerId>,
+        recovered: Option<RecoveredOwner>,
     ) -> Arc<Durable> {
         let store_first = self.stores.topics_store_first();
         let durable = Durable::new(key, Arc::clone(info), filter.clone(), owner, store_first);
         let durable = Arc::new(durable);
+        // Before the journal knows it: what an owner does not hold is not kept.
+        if let Some(recovered) = recovered {
+            durable.restore(recovered);
+        }
         self.introduce_durable(&durable);
         durable
     }

@@ -436,3 +436,19 @@ fn a_journal_that_is_faster_than_who_sends_is_believed() {
     let moved = Location { segment: 2, ..at };
     assert_eq!(queue.placed(Keeper::Journal, &[(key, moved)], false), (100, 0));
 }
+
+#[tokio::test]
+async fn what_the_cleaner_finds_at_start_is_not_taken_for_gone() {
+    let options = JournalOptions { journal_max_file_length: 64 << 10, ..Default::default() };
+    let mut kept = Kept::with(PolicyEntry::default(), options);
+    (0..200).for_each(|_| kept.bench.send("Q"));
+    // Each start begins a new file, so the ones before are soon worth cleaning.
+    for _ in 0..30 {
+        kept.settle().await;
+        kept = kept.crash();
+    }
+    kept.bench.consume("a", "Q", |_| ());
+    assert_eq!(kept.got("a", 100).await, numbers(0..100));
+    kept.bench.ack("a", ack_type::STANDARD, 100);
+    assert_eq!(kept.got("a", 100).await, numbers(100..200));
+}
