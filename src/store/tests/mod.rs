@@ -2,6 +2,7 @@
 //! loses power and fails.
 
 mod disk_error;
+mod format;
 mod hand;
 mod power_cut;
 mod script;

@@ -102,11 +102,15 @@ impl Expected {
         bodies: &mut Bodies,
     ) -> Result<Arc<Past>, String> {
         let state = opened.state(disk, bodies)?;
-        let Some(past) = self.pasts.iter().rev().find(|past| past.state == state) else {
+        let mut matching = self.pasts.iter().filter(|past| past.state == state);
+        let Some(first) = matching.next() else {
             let differences: Vec<_> =
                 self.pasts.iter().map(|past| past.state.difference(&state)).collect();
             return Err(format!("none of what may be there:\n  {}", differences.join("\n  ")));
         };
+        // What came and went leaves no trace that must be there, but may leave one.
+        let sent = matching.next_back().map_or(first.sent, |last| last.sent);
+        let past = Arc::new(Past { sent, ..Past::clone(first) });
         for owner in &opened.recovered.owners {
             let used = self.known.sequences.get(&owner.id).copied().unwrap_or(0);
             if owner.sequence < used {
@@ -129,7 +133,7 @@ impl Expected {
         if let Some(number) = (past.sent + 1..=sent + 1).find(is_known) {
             return Err(format!("#{number} was never stored, and would be dropped"));
         }
-        Ok(Arc::clone(past))
+        Ok(past)
     }
 }
 
