@@ -76,12 +76,6 @@ impl Keeper {
         shared.phase() == Phase::Running
     }
 
-    /// Whether what was begun waits for the writer.
-    #[cfg(test)]
-    pub(super) fn is_waiting(&self) -> bool {
-        self.cleaner.is_waiting()
-    }
-
     /// Does a part of what there is to do.
     pub(super) fn turn(&mut self) -> Result<(), StoreError> {
         self.shared.room.lock().dirty = false;

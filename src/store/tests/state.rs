@@ -46,7 +46,9 @@ impl State {
             }
             Entry::Remove { owner, keys } => {
                 let messages = &mut self.owner(*owner).messages;
-                keys.iter().for_each(|(key, _)| drop(messages.remove(key)));
+                for (key, _) in keys {
+                    messages.remove(key);
+                }
             }
             Entry::Redelivered { owner, key, count } => {
                 let kept = self.owner(*owner).messages.get_mut(key);

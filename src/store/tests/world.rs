@@ -244,7 +244,9 @@ impl World {
             }
             Entry::Remove { owner, keys } => {
                 let mut messages = ledger.owners[owner].messages.lock();
-                keys.iter().for_each(|(key, _)| drop(messages.remove(key)));
+                for (key, _) in keys {
+                    messages.remove(key);
+                }
             }
             Entry::Owner { id, .. } if !ledger.owners.contains_key(id) => {
                 past.owners = past.owners.max(id.0 + 1);
@@ -304,11 +306,6 @@ impl World {
         let ledger = self.ledger.lock();
         let bytes = ledger.owners[&id].messages.lock().values().map(|at| u64::from(at.bytes)).sum();
         Entry::OwnerGone { id, bytes }
-    }
-
-    /// Where a message lies, as its owner was told.
-    pub(super) fn place(&self, owner: OwnerId, key: Key) -> Location {
-        self.ledger.lock().owners[&owner].messages.lock()[&key]
     }
 
     /// No ticket may be durable before one that came earlier.

@@ -112,7 +112,7 @@ impl Change {
                             put(file, offset, &garbage);
                         }
                         _ if dice.bool() => put(file, offset, piece),
-                        _ => {}
+                        Fate::Dropped | Fate::Kept | Fate::Torn | Fate::Garbage => {}
                     }
                 }
             }
