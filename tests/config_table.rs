@@ -47,7 +47,13 @@ fn served_fields() -> Vec<String> {
 #[test]
 fn what_is_called_served_is_used_by_the_module_that_serves_it() {
     // Settled by `config` itself, which fills in what follows from them.
-    let settled = ["use_local_host_broker_name", "uri", "name", "delete_all_messages_on_startup"];
+    let settled = [
+        "use_local_host_broker_name",
+        "uri",
+        "name",
+        "temp_data_directory",
+        "delete_all_messages_on_startup",
+    ];
     let mut sources = String::new();
     for module in ["src/broker", "src/connection", "src/transport", "src/server.rs", "src/server"] {
         collect(Path::new(module), &mut sources);

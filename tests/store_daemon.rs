@@ -84,8 +84,9 @@ fn on_small_disk(home: &Home, megabytes: u32) -> Command {
     let data = home.data();
     fs::create_dir_all(&data).unwrap();
     let data = data.display();
-    let script =
-        format!("mount -t tmpfs -o size={megabytes}m none '{data}' && exec '{BINARY}' console --log info,openwired::store=debug");
+    let script = format!(
+        "mount -t tmpfs -o size={megabytes}m none '{data}' && exec '{BINARY}' console --log info,openwired::store=debug"
+    );
     let plain = home.command(&[]);
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--mount", "sh", "-c", &script]).env_clear();
