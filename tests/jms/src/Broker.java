@@ -16,7 +16,11 @@ import java.util.stream.Stream;
  * configuration file, so a test means the same thing for both.
  */
 final class Broker implements AutoCloseable {
-    /** A connector without limits that matter, one with small limits, one that drops size prefixes. */
+    /**
+     * A connector without limits that matter, one with small limits, one that drops size prefixes: the
+     * first three holes are their ports. The others are whether it is persistent, further policies and
+     * the persistence adapter.
+     */
     private static final String CONFIGURATION = """
             <beans xmlns="http://www.springframework.org/schema/beans"
                    xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
@@ -24,7 +28,7 @@ final class Broker implements AutoCloseable {
                      http://www.springframework.org/schema/beans/spring-beans.xsd
                      http://activemq.apache.org/schema/core
                      http://activemq.apache.org/schema/core/activemq-core.xsd">
-              <broker xmlns="http://activemq.apache.org/schema/core" brokerName="jms" persistent="false"
+              <broker xmlns="http://activemq.apache.org/schema/core" brokerName="jms" persistent="%4$b"
                       useJmx="false" dataDirectory="${activemq.data}">
                 <destinationPolicy>
                   <policyMap>
@@ -42,9 +46,11 @@ final class Broker implements AutoCloseable {
                       </policyEntry>
                       <policyEntry queue="Prioritized.>" prioritizedMessages="true"/>
                       <policyEntry queue="Expiring.>" expireMessagesPeriod="500"/>
+                      %5$s
                     </policyEntries>
                   </policyMap>
                 </destinationPolicy>
+                %6$s
                 <systemUsage>
                   <systemUsage>
                     <memoryUsage><memoryUsage limit="1 gb"/></memoryUsage>
@@ -54,15 +60,17 @@ final class Broker implements AutoCloseable {
                 </systemUsage>
                 <transportConnectors>
                   <transportConnector name="openwire"
-                    uri="tcp://127.0.0.1:%d?maximumConnections=3000&amp;wireFormat.maxFrameSize=104857600"/>
+                    uri="tcp://127.0.0.1:%1$d?maximumConnections=3000&amp;wireFormat.maxFrameSize=104857600"/>
                   <transportConnector name="small"
-                    uri="tcp://127.0.0.1:%d?maximumConnections=3&amp;wireFormat.maxFrameSize=100000"/>
+                    uri="tcp://127.0.0.1:%2$d?maximumConnections=3&amp;wireFormat.maxFrameSize=100000"/>
                   <transportConnector name="bare"
-                    uri="tcp://127.0.0.1:%d?wireFormat.sizePrefixDisabled=true"/>
+                    uri="tcp://127.0.0.1:%3$d?wireFormat.sizePrefixDisabled=true"/>
                 </transportConnectors>
               </broker>
             </beans>
             """;
+    private static final String STORE = """
+            <persistenceAdapter><kahaDB directory="${activemq.data}/kahadb" %s/></persistenceAdapter>""";
     private static final int START_SECONDS = 60;
     private static final int STOP_SECONDS = 30;
     /** How much of its log is shown when it does not start. */
@@ -71,19 +79,18 @@ final class Broker implements AutoCloseable {
     private static Broker shared;
 
     private final Path directory;
-    private final Process process;
     private final List<Integer> ports;
+    private volatile Process process;
 
-    private Broker(Path directory, Process process, List<Integer> ports) {
+    private Broker(Path directory, List<Integer> ports) {
         this.directory = directory;
-        this.process = process;
         this.ports = ports;
     }
 
     /** The broker that all tests share which need none of their own. */
     static synchronized Broker shared() throws Exception {
         if (shared == null) {
-            shared = System.getProperty("url") == null ? start() : new Broker(null, null, List.of());
+            shared = System.getProperty("url") == null ? start() : new Broker(null, List.of());
         }
         return shared;
     }
@@ -93,19 +100,50 @@ final class Broker implements AutoCloseable {
         return start(freePorts(3));
     }
 
-    /** Starts a broker where another one has been, as after a restart. */
+    /** Starts a broker where another one has been, as after a restart of one without a store. */
     static Broker start(List<Integer> ports) throws Exception {
+        return start(ports, false, "", "");
+    }
+
+    /** Starts one that keeps its messages in its directory. */
+    static Broker persistent() throws Exception {
+        return persistent("", "");
+    }
+
+    /** The same with further attributes of the store and further policy entries. */
+    static Broker persistent(String attributes, String policies) throws Exception {
+        return start(freePorts(3), true, policies, STORE.formatted(attributes));
+    }
+
+    private static Broker start(List<Integer> ports, boolean persistent, String policies, String store)
+            throws Exception {
         Path directory = Files.createTempDirectory("openwired-jms");
-        Path file = directory.resolve("activemq.xml");
-        Files.writeString(file, CONFIGURATION.formatted(ports.toArray()));
-        ProcessBuilder builder = new ProcessBuilder(command(file, directory));
-        builder.directory(directory.toFile());
-        builder.redirectErrorStream(true);
-        builder.redirectOutput(directory.resolve("log").toFile());
-        Broker broker = new Broker(directory, builder.start(), ports);
-        Runtime.getRuntime().addShutdownHook(new Thread(broker.process::destroyForcibly));
+        Files.writeString(directory.resolve("activemq.xml"), CONFIGURATION.formatted(
+                ports.get(0), ports.get(1), ports.get(2), persistent, policies, store));
+        Broker broker = new Broker(directory, ports);
+        broker.launch();
+        Runtime.getRuntime().addShutdownHook(new Thread(broker::destroy));
         broker.awaitStart();
         return broker;
+    }
+
+    /** Starts the process that was stopped or killed, on the same ports and in the same directory. */
+    void startAgain() throws Exception {
+        launch();
+        awaitStart();
+    }
+
+    private void launch() throws IOException {
+        ProcessBuilder builder = new ProcessBuilder(command(directory.resolve("activemq.xml"), directory));
+        builder.directory(directory.toFile());
+        builder.redirectErrorStream(true);
+        builder.redirectOutput(ProcessBuilder.Redirect.appendTo(log().toFile()));
+        process = builder.start();
+    }
+
+    /** Whether the tests run against ActiveMQ, which is up and at full speed only after seconds. */
+    static boolean isActiveMq() {
+        return System.getProperty("broker", "openwired").equals("activemq");
     }
 
     private static List<String> command(Path file, Path directory) {
@@ -130,9 +168,9 @@ final class Broker implements AutoCloseable {
                 if (!process.isAlive() || System.nanoTime() > end) {
                     List<String> lines = Files.readAllLines(log());
                     throw new IllegalStateException("the broker did not start:\n"
-                            + String.join("\n", lines.subList(0, Math.min(lines.size(), LOG_LINES))));
+                            + String.join("\n", lines.subList(Math.max(0, lines.size() - LOG_LINES), lines.size())));
                 }
-                process.waitFor(20, TimeUnit.MILLISECONDS);
+                process.waitFor(5, TimeUnit.MILLISECONDS);
             }
         }
     }
@@ -204,9 +242,23 @@ final class Broker implements AutoCloseable {
         process.destroy();
     }
 
+    /** Asks the process to end and waits until it has. */
+    void stop() throws InterruptedException {
+        terminate();
+        if (!process.waitFor(STOP_SECONDS, TimeUnit.SECONDS)) {
+            throw new AssertionError("the broker did not stop in " + STOP_SECONDS + " s");
+        }
+    }
+
     /** Ends the process without any warning. */
+    void destroy() {
+        process.destroyForcibly();
+    }
+
+    /** The same, and waits until it has ended. */
     void kill() throws InterruptedException {
-        process.destroyForcibly().waitFor();
+        destroy();
+        process.waitFor();
     }
 
     @Override

@@ -56,8 +56,13 @@ abstract class JmsTest {
 
     // Connections.
 
-    static String url(String options) throws Exception {
-        return with(Broker.shared().url(), options);
+    /** Where {@link #connect()} goes: the shared broker, unless a test has one of its own. */
+    Broker broker() throws Exception {
+        return Broker.shared();
+    }
+
+    final String url(String options) throws Exception {
+        return with(broker().url(), options);
     }
 
     static String with(String url, String options) {
@@ -74,7 +79,7 @@ abstract class JmsTest {
         return factory;
     }
 
-    /** A started connection to the shared broker, closed after the test. */
+    /** A started connection to the broker, closed after the test. */
     final ActiveMQConnection connect() throws Exception {
         return connect("");
     }

@@ -6,6 +6,7 @@ import java.net.ServerSocket;
 import java.net.Socket;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.BooleanSupplier;
 
 /** A small TCP proxy in front of the broker, so that a test can break or hold a connection. */
 final class Proxy implements AutoCloseable {
@@ -16,7 +17,8 @@ final class Proxy implements AutoCloseable {
     private final List<Socket> sockets = new ArrayList<>();
     private boolean frozen;
     private boolean refusing;
-    private boolean held;
+    private boolean requestsHeld;
+    private boolean answersHeld;
     private int accepted;
 
     Proxy(int target) throws IOException {
@@ -52,16 +54,23 @@ final class Proxy implements AutoCloseable {
 
     /** Passes nothing on until {@link #release}; what comes meanwhile waits in the sockets. */
     synchronized void hold() {
-        held = true;
+        requestsHeld = true;
+        answersHeld = true;
+    }
+
+    /** Passes on what clients send and, until {@link #release}, nothing that the broker answers. */
+    synchronized void holdAnswers() {
+        answersHeld = true;
     }
 
     synchronized void release() {
-        held = false;
+        requestsHeld = false;
+        answersHeld = false;
         notifyAll();
     }
 
-    private synchronized void awaitRelease() throws IOException {
-        while (held) {
+    private synchronized void awaitRelease(BooleanSupplier held) throws IOException {
+        while (held.getAsBoolean()) {
             try {
                 wait();
             } catch (InterruptedException e) {
@@ -95,17 +104,17 @@ final class Proxy implements AutoCloseable {
                 broker.setTcpNoDelay(true);
                 sockets.add(client);
                 sockets.add(broker);
-                start("to the broker", () -> copy(client, broker));
-                start("to the client", () -> copy(broker, client));
+                start("to the broker", () -> copy(client, broker, () -> requestsHeld));
+                start("to the client", () -> copy(broker, client, () -> answersHeld));
             }
         }
     }
 
-    private void copy(Socket from, Socket to) {
+    private void copy(Socket from, Socket to, BooleanSupplier held) {
         try (InputStream in = from.getInputStream(); OutputStream out = to.getOutputStream()) {
             byte[] buffer = new byte[BUFFER_BYTES];
             for (int count = in.read(buffer); count >= 0; count = in.read(buffer)) {
-                awaitRelease();
+                awaitRelease(held);
                 if (!isFrozen()) {
                     out.write(buffer, 0, count);
                 }

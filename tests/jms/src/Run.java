@@ -11,6 +11,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.stream.Stream;
 
 /**
  * Runs the tests of all classes one after the other against one broker and prints a line for each.
@@ -26,7 +27,11 @@ public final class Run {
             TemporaryDestinations.class, CompositeAndWildcard.class, Consumers.class, Groups.class,
             Prefetch.class, Producers.class, Expiry.class,
             RawCommands.class, Advisories.class, WireFormats.class,
-            Classics.class, Failover.class, Scale.class, Stopping.class);
+            Classics.class, Failover.class, Scale.class, Stopping.class,
+            PersistenceAfterStop.class, PersistenceAfterKill.class, XaRecovery.class, Audit.class);
+    /** Run when they are named. */
+    private static final List<Class<? extends JmsTest>> LONG_RUNS =
+            List.of(Crashes.class, CrashesInTransactions.class);
 
     private static int passed;
     private static final List<String> failed = new ArrayList<>();
@@ -38,9 +43,9 @@ public final class Run {
         int repeat = Integer.getInteger("repeat", 1);
         try (Broker broker = Broker.shared()) {
             for (int round = 0; round < repeat; round++) {
-                for (Class<? extends JmsTest> type : CLASSES) {
+                for (Class<? extends JmsTest> type : only.startsWith("Crashes") ? LONG_RUNS : CLASSES) {
                     for (Method method : testsOf(type)) {
-                        if (nameOf(method).contains(only)) {
+                        if (nameOf(type, method).contains(only)) {
                             run(type, method, round);
                         }
                     }
@@ -59,37 +64,40 @@ public final class Run {
     }
 
     private static List<Method> testsOf(Class<?> type) {
-        return Arrays.stream(type.getDeclaredMethods())
+        return Stream.<Class<?>>iterate(type, each -> each != JmsTest.class, Class::getSuperclass)
+                .flatMap(each -> Arrays.stream(each.getDeclaredMethods()))
                 .filter(method -> method.isAnnotationPresent(Test.class))
                 .sorted(Comparator.comparing(Method::getName))
                 .toList();
     }
 
-    private static String nameOf(Method method) {
-        return method.getDeclaringClass().getSimpleName() + "." + method.getName();
+    private static String nameOf(Class<?> type, Method method) {
+        return type.getSimpleName() + "." + method.getName();
     }
 
     private static void run(Class<? extends JmsTest> type, Method method, int round) throws Exception {
         long start = System.nanoTime();
+        String name = nameOf(type, method);
         JmsTest test = type.getDeclaredConstructor().newInstance();
         // Another round meets the broker of the first, so it needs names of its own.
-        test.begin(nameOf(method) + (round == 0 ? "" : "." + round));
-        Throwable thrown = inTime(test, method);
+        test.begin(name + (round == 0 ? "" : "." + round));
+        Throwable thrown = inTime(test, method, name);
         test.end();
         long millis = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start);
         if (thrown == null) {
             passed++;
-            System.out.println("ok     " + nameOf(method) + " (" + millis + " ms)");
+            System.out.println("ok     " + name + " (" + millis + " ms)");
         } else {
-            fail(nameOf(method), describe(thrown));
+            fail(name, describe(thrown));
         }
     }
 
     /** Runs the test in a thread of its own, so that one that hangs is named and left behind. */
-    private static Throwable inTime(JmsTest test, Method method) throws InterruptedException {
-        int seconds = method.getAnnotation(Test.class).seconds();
+    private static Throwable inTime(JmsTest test, Method method, String name) throws InterruptedException {
+        Test annotation = method.getAnnotation(Test.class);
+        int seconds = annotation.seconds() + annotation.secondsPerCycle() * Integer.getInteger("cycles", 0);
         CompletableFuture<Throwable> end = new CompletableFuture<>();
-        Thread thread = new Thread(() -> end.complete(call(test, method)), nameOf(method));
+        Thread thread = new Thread(() -> end.complete(call(test, method)), name);
         thread.setDaemon(true);
         thread.start();
         try {

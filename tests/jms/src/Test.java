@@ -9,4 +9,7 @@ import java.lang.annotation.Target;
 @interface Test {
     /** How long the test may take before it counts as failed. */
     int seconds() default 60;
+
+    /** How much longer for each cycle that -Dcycles asks for. */
+    int secondsPerCycle() default 0;
 }
