@@ -306,6 +306,30 @@ async fn the_limit_of_the_store_refuses_producers_where_the_configuration_says_s
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn non_persistent_messages_go_to_the_disk_when_memory_is_short() {
+    let usage = "<systemUsage><systemUsage>
+        <memoryUsage><memoryUsage limit='2 mb'/></memoryUsage></systemUsage></systemUsage>";
+    let node = Node::new(usage, "");
+    let (mut broker, port) = node.start();
+    let connection = connect(port).await;
+    let session = connection.session(AckMode::Auto).await.unwrap();
+    let queue = Some(Destination::queue("Q"));
+    let producer = session.producer(queue, ProducerOptions::default()).await.unwrap();
+    for number in 0..300 {
+        let body = format!("{number:>60000}");
+        let sent = producer.send(Message { persistent: false, ..message::text(&body) });
+        tokio::time::timeout(Duration::from_secs(20), sent).await.expect("not held").unwrap();
+    }
+    broker.wait_for("memory is short: non-persistent messages go to");
+    let got = take(&connection, "Q", 300).await;
+    let numbers: Vec<usize> = got.iter().map(|body| body.trim().parse().unwrap()).collect();
+    assert_eq!(numbers, (0..300).collect::<Vec<_>>());
+    assert!(broker.terminate().success());
+    let left = fs::read_dir(node.home.data().join("test/tmp_storage")).unwrap().count();
+    assert_eq!(left, 0, "the temporary store goes with its broker");
+}
+
 /// Every file below a directory, with its length.
 fn sizes(directory: &Path) -> Vec<(String, u64)> {
     let mut found = Vec::new();

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use tokio::sync::Notify;
+
 use super::disk::RealDisk;
 use super::error::StoreError;
 use super::journal::{Journal, Opening};
@@ -25,13 +27,26 @@ pub struct Temporary {
     clock: Arc<dyn Clock>,
     journal: Arc<OnceLock<Journal>>,
     opening: AtomicBool,
+    changed: Arc<Notify>,
 }
 
 impl Temporary {
     /// A store in a directory of its own below `around`.
     pub fn new(around: PathBuf, options: TempStoreOptions, clock: Arc<dyn Clock>) -> Self {
         let directory = around.join(format!("{PREFIX}{}", std::process::id()));
-        Self { directory, options, clock, journal: Arc::default(), opening: AtomicBool::new(false) }
+        Self {
+            directory,
+            options,
+            clock,
+            journal: Arc::default(),
+            opening: AtomicBool::new(false),
+            changed: Arc::default(),
+        }
+    }
+
+    /// Wakes when the store was opened.
+    pub fn changed(&self) -> &Notify {
+        &self.changed
     }
 
     /// The store, if it is open.
@@ -47,6 +62,7 @@ impl Temporary {
         if !self.opening.swap(true, Ordering::AcqRel) {
             let (directory, clock) = (self.directory.clone(), Arc::clone(&self.clock));
             let (options, place) = (self.options.clone(), Arc::clone(&self.journal));
+            let changed = Arc::clone(&self.changed);
             std::thread::spawn(move || match open(&directory, &options, clock) {
                 Ok(journal) => {
                     tracing::info!(
@@ -55,6 +71,7 @@ impl Temporary {
                     );
                     // Set once: `opening` lets only one thread come here.
                     place.get_or_init(|| journal);
+                    changed.notify_waiters();
                 }
                 Err(failure) => {
                     tracing::error!("non-persistent messages stay in memory: {failure}");

@@ -64,9 +64,11 @@ impl Wait {
 
     async fn room(&self) {
         let broker = &self.broker;
-        let store = broker.stores.journal.as_ref();
+        let journal = broker.stores.journal.as_ref().map(|journal| journal.changed());
+        let temporary = broker.stores.temporary.as_ref().map(|store| store.changed());
+        let changed = if self.persistent { journal } else { temporary };
         let has_room = || broker.shortage(&self.destination, self.persistent).is_none();
-        let room = broker.memory.freed_until(store.map(|store| store.changed()), has_room);
+        let room = broker.memory.freed_until(changed, has_room);
         tokio::pin!(room);
         let began = tokio::time::Instant::now();
         let mut next = WARN_AFTER;
@@ -128,7 +130,12 @@ fn no_space(shortage: Shortage, destination: &Destination) -> Refusal {
 impl Broker {
     /// What messages for this destination have to wait for.
     fn shortage(&self, destination: &Destination, persistent: bool) -> Option<Shortage> {
-        if self.is_full_for(destination) {
+        // What memory cannot hold goes to the temporary store.
+        let spills = !persistent
+            && destination.is_queue()
+            && self.memory.is_full()
+            && self.stores.has_temporary_room();
+        if !spills && self.is_full_for(destination) {
             return Some(Shortage::Memory);
         }
         let journal = self.stores.journal.as_ref().filter(|_| persistent)?;
