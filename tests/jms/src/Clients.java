@@ -1,4 +1,5 @@
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -86,20 +87,22 @@ final class Clients implements AutoCloseable {
 
     void stopSending() throws InterruptedException {
         sending = false;
-        for (Sender each : senders) {
-            each.join();
-        }
+        await(senders);
     }
 
     /** Ends the receivers when nothing more comes to them. */
     void stopReceiving() throws InterruptedException {
         receiving = false;
-        long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(JmsTest.SOON);
-        for (Receiver each : receivers) {
+        await(receivers);
+    }
+
+    private void await(List<? extends Client> clients) throws InterruptedException {
+        long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(2 * JmsTest.SOON);
+        for (Client each : clients) {
             each.join(Math.max(1, TimeUnit.NANOSECONDS.toMillis(end - System.nanoTime())));
             if (each.isAlive()) {
-                ledger.violate("I8 there is no end of what " + each.getName() + " receives; last refusal: "
-                        + each.refusal);
+                ledger.violate("endless: " + each.getName() + " does not come to an end: it was last refused "
+                        + each.refusal + " and is at " + Arrays.toString(each.getStackTrace()));
             }
         }
     }
@@ -122,6 +125,7 @@ final class Clients implements AutoCloseable {
         private volatile long resumed;
         /** The earliest broker that it can be connected to. */
         private volatile int earliest;
+        volatile JMSException refusal;
 
         Client(String name) throws JMSException {
             super(name);
@@ -194,7 +198,7 @@ final class Clients implements AutoCloseable {
         @Override
         void work() throws Exception {
             while (sending) {
-                ledger.awaitRoom(getName());
+                ledger.awaitRoom(getName(), () -> sending);
                 inFlight.incrementAndGet();
                 for (int i = 0; i < batch; i++) {
                     Message message = Ledger.message(session, getName(), ledger.ask(getName()), random);
@@ -222,6 +226,7 @@ final class Clients implements AutoCloseable {
                 ledger.answer(getName(), batch);
             } catch (JMSException inDoubt) {
                 // The ledger accepts all of it or nothing.
+                refusal = inDoubt;
                 session.rollback();
             }
         }
@@ -243,7 +248,6 @@ final class Clients implements AutoCloseable {
         /** The last sequence of each sender, and since when. */
         private final Map<String, Integer> last = new HashMap<>();
         private int since;
-        private volatile JMSException refusal;
         private boolean lookedTwice;
 
         Receiver(Style style, ActiveMQDestination from, String place, ActiveMQDestination to) throws JMSException {

@@ -6,6 +6,7 @@ import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BiConsumer;
+import java.util.function.BooleanSupplier;
 import java.util.zip.CRC32;
 import javax.jms.BytesMessage;
 import javax.jms.JMSException;
@@ -122,11 +123,11 @@ final class Ledger {
         Arrays.fill(page.sends, page.count - last, page.count, DROPPED);
     }
 
-    /** Waits until the consumers have come nearer to the sender. */
-    synchronized void awaitRoom(String sender) throws InterruptedException {
+    /** Waits until the consumers have come nearer to the sender, or until it shall not go on. */
+    synchronized void awaitRoom(String sender, BooleanSupplier goesOn) throws InterruptedException {
         Page page = pages.get(sender);
-        while (page.pending > PENDING_MAX) {
-            wait();
+        while (page.pending > PENDING_MAX && goesOn.getAsBoolean()) {
+            wait(10);
         }
     }
 
