@@ -31,6 +31,9 @@ pub enum Refusal {
     /// A two-phase commit of a branch that is not prepared.
     #[error("Cannot commit 2 phase if the transaction has not been prepared: {transaction}")]
     XaProtocol { transaction: String },
+    /// A transaction of which a part failed or came to nothing; it is rolled back instead.
+    #[error("COMMIT FAILED: Transaction marked rollback only")]
+    RolledBack { cause: Throwable },
     #[error("{0}")]
     ResourceAllocation(String),
     /// A `javax.jms.JMSException` without a class of its own.
@@ -60,9 +63,9 @@ impl Refusal {
             Self::DestinationDoesNotExist { .. } => {
                 "org.apache.activemq.DestinationDoesNotExistException"
             }
-            Self::NoSuchTransaction { xa: true, .. } | Self::XaProtocol { .. } => {
-                "javax.transaction.xa.XAException"
-            }
+            Self::NoSuchTransaction { xa: true, .. }
+            | Self::XaProtocol { .. }
+            | Self::RolledBack { .. } => "javax.transaction.xa.XAException",
             Self::ResourceAllocation(_) => "javax.jms.ResourceAllocationException",
             Self::DurableInUse { .. }
             | Self::DurableActive
@@ -79,13 +82,21 @@ impl Refusal {
         if matches!(self, Self::NoSuchTransaction { xa: true, .. }) {
             return Some(XAER_NOTA);
         }
+        if matches!(self, Self::RolledBack { .. }) {
+            return Some(XA_RBROLLBACK);
+        }
         matches!(self, Self::XaProtocol { .. }).then_some(XAER_PROTO)
     }
 
     /// The exception as it travels.
     pub fn to_throwable(&self) -> Throwable {
         if let Some(code) = self.xa_code() {
-            return Throwable::new(self.class_name(), &format!("{self} xaErrorCode:{code}"));
+            let text = format!("{self} xaErrorCode:{code}");
+            let exception = Throwable::new(self.class_name(), &text);
+            let Self::RolledBack { cause } = self else { return exception };
+            // What a client without a transaction manager takes out of it.
+            let rolled_back = Throwable::new("javax.jms.TransactionRolledBackException", &text);
+            return exception.caused_by(rolled_back.caused_by(cause.clone()));
         }
         if let Self::InvalidSelector(exception) = self {
             return exception.clone();
@@ -96,6 +107,8 @@ impl Refusal {
 
 /// `XAException.XAER_NOTA`: there is no such branch.
 const XAER_NOTA: i32 = -4;
+/// `XAException.XA_RBROLLBACK`: rolled back for a reason that has no code of its own.
+const XA_RBROLLBACK: i32 = 100;
 /// `XAException.XAER_PROTO`: not in this state of the branch.
 const XAER_PROTO: i32 = -6;
 

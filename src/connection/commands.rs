@@ -20,7 +20,8 @@ use crate::broker::{Broker, Client, Outbox, Peer, Refusal, Ticket};
 use crate::openwire::{
     Command, ConnectionControl, ConnectionError, ConnectionId, ConnectionInfo, ConsumerControl,
     ConsumerInfo, ExceptionResponse, KeepAliveInfo, MessageAck, MessagePull, ProducerInfo,
-    RemoveInfo, Response, Throwable, TransactionInfo, ack_type, transaction_kind,
+    RemoveInfo, Response, Text, Throwable, TransactionId, TransactionInfo, ack_type,
+    transaction_kind,
 };
 use crate::transport::{Connector, Slot};
 
@@ -129,7 +130,14 @@ impl Conversation {
                 self.send(Arc::unwrap_or_clone(message));
                 return Ok(Next::Go);
             }
-            Command::MessageAck(ack) => self.ack(&ack),
+            Command::MessageAck(ack) => {
+                let answered = self.ack(&ack);
+                if let (Err(refusal), false) = (&answered, required) {
+                    let of = ack.consumer_id.as_ref().and_then(|id| id.connection_id.as_ref());
+                    self.refused_in(of, ack.transaction_id.as_deref(), refusal);
+                }
+                answered
+            }
             Command::KeepAliveInfo(info) => {
                 self.keep_alive(&info);
                 return Ok(Next::Go);
@@ -210,6 +218,19 @@ impl Conversation {
                 }
             }
             Err(refusal) => self.refuse(id, required, &refusal),
+        }
+    }
+
+    /// A part of a transaction was refused, and the peer asked for no answer.
+    pub(super) fn refused_in(
+        &self,
+        connection: Option<&Text>,
+        transaction: Option<&TransactionId>,
+        refusal: &Refusal,
+    ) {
+        let Some(transaction) = transaction else { return };
+        if let Ok(client) = self.register.client("a transaction", connection) {
+            client.refused_in(transaction, refusal);
         }
     }
 

@@ -15,7 +15,7 @@ use super::commands::{Answer, Conversation};
 use super::later::Waiting;
 use crate::broker::client::Wait;
 use crate::broker::{Refusal, Room};
-use crate::openwire::{Message, ProducerAck, ProducerId};
+use crate::openwire::{Message, ProducerAck, ProducerId, TransactionId};
 
 /// Messages that one connection may have parked before its reader stops.
 const PARKED_MAX: usize = 1024;
@@ -70,6 +70,25 @@ impl Sends {
     }
 }
 
+/// Whom an answer to a send is for.
+struct Envelope {
+    id: i32,
+    required: bool,
+    producer: Option<Arc<ProducerId>>,
+    transaction: Option<Arc<TransactionId>>,
+}
+
+impl Envelope {
+    fn of(message: &Message) -> Self {
+        Self {
+            id: message.command_id,
+            required: message.response_required,
+            producer: message.producer_id.clone(),
+            transaction: message.transaction_id.clone(),
+        }
+    }
+}
+
 /// How an attempt to send ended.
 enum Attempt {
     Done,
@@ -119,15 +138,23 @@ impl Conversation {
     }
 
     fn give_up(&mut self, message: &Message, refusal: Refusal) {
-        self.answer(message.command_id, message.response_required, Err(refusal));
+        self.refuse_send(&Envelope::of(message), refusal);
+    }
+
+    fn refuse_send(&mut self, envelope: &Envelope, refusal: Refusal) {
+        if !envelope.required {
+            let of = envelope.producer.as_ref().and_then(|id| id.connection_id.as_ref());
+            self.refused_in(of, envelope.transaction.as_deref(), &refusal);
+        }
+        self.answer(envelope.id, envelope.required, Err(refusal));
     }
 
     fn attempt(&mut self, message: Message) -> Attempt {
-        let (id, required) = (message.command_id, message.response_required);
+        let envelope = Envelope::of(&message);
         match self.offer(message) {
-            Ok(Ok(answer)) => self.answer(id, required, Ok(answer)),
+            Ok(Ok(answer)) => self.answer(envelope.id, envelope.required, Ok(answer)),
             Ok(Err(full)) => return full,
-            Err(refusal) => self.answer(id, required, Err(refusal)),
+            Err(refusal) => self.refuse_send(&envelope, refusal),
         }
         Attempt::Done
     }

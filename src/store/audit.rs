@@ -56,7 +56,12 @@ impl Audit {
     }
 
     pub(super) fn mark(&mut self, message: &Message) {
-        let Some((producer, sequence)) = producer_of(message) else { return };
+        if let Some((producer, sequence)) = producer_of(message) {
+            self.mark_sequence(producer, sequence);
+        }
+    }
+
+    pub(super) fn mark_sequence(&mut self, producer: ProducerKey, sequence: i64) {
         if !(0..SEQUENCE_MAX).contains(&sequence) {
             return;
         }

@@ -56,7 +56,10 @@ pub(super) fn build(sealed: &Sealed, bytes: &[u8]) -> Option<BytesMut> {
                 Record::Add(held) | Record::Copy(held) => {
                     broker_sequence = broker_sequence.max(held.broker_sequence);
                 }
-                Record::Remove(..) | Record::Redelivered(..) | Record::Audit(_) => {}
+                Record::Remove(..)
+                | Record::Redelivered(..)
+                | Record::Audit(_)
+                | Record::Heard(..) => {}
                 Record::Owner { .. }
                 | Record::OwnerGone(_)
                 | Record::Prepared(_)

@@ -306,6 +306,9 @@ impl fmt::Display for Shown<'_> {
             Ok(Record::Sequence(id, sequence)) => {
                 write!(f, "owner {}: keys up to {sequence}", id.0)
             }
+            Ok(Record::Heard((connection, session, producer), sequence)) => {
+                write!(f, "heard {connection}:{session}:{producer}:{sequence}")
+            }
             Err(error) => write!(f, "kind {}, not understood: {error}", self.0.kind),
         }
     }

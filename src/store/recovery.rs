@@ -433,16 +433,21 @@ impl Recovery<'_> {
         let bytes = sealed.load(self.disk, self.directory)?;
         scan(sealed.source(&bytes), |batch| {
             for record in batch.records() {
-                if record.kind == Kind::Audit as u8 {
-                    if let Ok(Record::Audit(snapshot)) = Record::parse(record.kind, record.body) {
-                        audit = Some(snapshot);
+                let kinds = [Kind::Audit, Kind::Add, Kind::Heard];
+                if !kinds.into_iter().any(|kind| kind as u8 == record.kind) {
+                    continue;
+                }
+                match (Record::parse(record.kind, record.body), &mut audit) {
+                    (Ok(Record::Audit(snapshot)), _) => audit = Some(snapshot),
+                    (Ok(Record::Add(held)), Some(audit)) => {
+                        if let Ok(message) = decode_message(Bytes::copy_from_slice(held.message)) {
+                            audit.mark(&message);
+                        }
                     }
-                } else if record.kind == Kind::Add as u8
-                    && let Some(audit) = &mut audit
-                    && let Ok(Record::Add(held)) = Record::parse(record.kind, record.body)
-                    && let Ok(message) = decode_message(Bytes::copy_from_slice(held.message))
-                {
-                    audit.mark(&message);
+                    (Ok(Record::Heard(producer, sequence)), Some(audit)) => {
+                        audit.mark_sequence(producer, sequence);
+                    }
+                    _ => {}
                 }
             }
         });

@@ -19,7 +19,7 @@ use super::error::StoreError;
 use super::front::{Chunk, Item, Taken};
 use super::options::SyncStrategy;
 use super::place::{Key, Location, OwnerId};
-use super::record::{Counters, RecordWriter};
+use super::record::{Counters, ProducerKey, RecordWriter};
 use super::recovery::Sealed;
 use super::replay::{Place, share};
 use super::scan::Before;
@@ -105,6 +105,8 @@ struct Encoded {
     sequences: Vec<(OwnerId, u64)>,
     branches: Vec<(XaTransactionId, u32)>,
     added: Vec<Arc<crate::openwire::Message>>,
+    /// Messages that came and went, by producer and sequence.
+    heard: Vec<(ProducerKey, i64)>,
     next_owner: u64,
 }
 
@@ -318,6 +320,10 @@ impl Writer {
                 self.records.sequence(out, id, sequence)?;
                 encoded.sequences.push((id, sequence));
             }
+            Item::Heard(producer, sequence) => {
+                self.records.heard(out, &producer, sequence)?;
+                encoded.heard.push((producer, sequence));
+            }
         }
         encoded.records += 1;
         Ok(())
@@ -386,6 +392,9 @@ impl Writer {
             front.branch_stands(&xid, Place { segment, bytes });
         }
         drop(front);
+        for (producer, sequence) in encoded.heard.drain(..) {
+            self.audit.mark_sequence(producer, sequence);
+        }
         for message in encoded.added.drain(..) {
             self.audit.mark(&message);
             let sequence = message.message_id.as_ref().map_or(0, |id| id.broker_sequence_id);

@@ -88,7 +88,7 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
     set!("adjustUsageLimits", value::boolean => broker.adjust_usage_limits, SERVED),
     set!("maxUncommittedCount", value::count_or_none => broker.max_uncommitted_count, SERVED),
     set!("rollbackOnlyOnAsyncException", value::boolean =>
-        broker.rollback_only_on_async_exception, BROKER_PART),
+        broker.rollback_only_on_async_exception, SERVED),
     set!("storeOpenWireVersion", value::integer => broker.store_open_wire_version, STORE_FORMAT),
     set!("maxInflatedDataSize", value::bytes => broker.max_inflated_data_size, BROKER_PART),
     set!("networkConnectorStartAsync", value::boolean =>

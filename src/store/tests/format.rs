@@ -110,6 +110,8 @@ fn owners() {
     check(&gone, &["06 0000000000000102"]);
     let sequence = record(|writer, out| writer.sequence(out, OWNER, 77));
     check(&sequence, &["0b 0000000000000102 000000000000004d"]);
+    let heard = record(|writer, out| writer.heard(out, &("c".into(), 1, 2), 3));
+    check(&heard, &["0c 00000001 63 0000000000000001 0000000000000002 0000000000000003"]);
 }
 
 #[test]
