@@ -4,6 +4,7 @@ use super::corruption::sampled;
 use super::disk_error::fail_each;
 use super::power_cut::random_cuts;
 use super::seed;
+use super::space::is_back_after_a_copy;
 use crate::store::Bug;
 use crate::store::disk::model::{Failure, ModelDisk};
 
@@ -71,4 +72,9 @@ fn a_message_whose_check_is_not_looked_at_is_found() {
 fn a_footer_that_is_trusted_is_found() {
     let seed = seed();
     is_found(Bug::TrustFooter, || sampled(2, seed));
+}
+
+#[test]
+fn a_copy_of_what_was_removed_is_found() {
+    is_found(Bug::CopyRemoved, is_back_after_a_copy);
 }

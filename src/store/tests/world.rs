@@ -324,6 +324,10 @@ impl World {
             .sum()
     }
 
+    pub(super) fn holds(&self, id: OwnerId, key: Key) -> bool {
+        self.ledger.lock().owners[&id].messages.lock().contains_key(&key)
+    }
+
     /// Removes a message right after an owner has said, for that many times, that it holds it.
     pub(super) fn remove_when_asked(&mut self, id: OwnerId, key: Key, times: u32) {
         let holder = Arc::clone(&self.ledger.lock().owners[&id]);
