@@ -406,6 +406,11 @@ impl Disk for ModelDisk {
         })
     }
 
+    fn free_bytes(&self, _directory: &Path) -> io::Result<u64> {
+        let state = self.0.lock();
+        Ok(state.limit.map_or(u64::MAX, |limit| limit.saturating_sub(state.image.used())))
+    }
+
     fn lock(&self, path: &Path, _holder: &str) -> io::Result<Box<dyn Lock>> {
         self.act(Act::Look, path, |state| {
             if !state.locked.insert(path.to_owned()) {

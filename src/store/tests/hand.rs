@@ -163,7 +163,10 @@ impl Opened {
     /// As the threads do.
     pub(super) fn close(mut self) {
         self.journal.shared().enter(Phase::Closing);
-        while self.write(true) == Turn::NoRoom {}
+        if self.write(true) == Turn::NoRoom {
+            // What waits is lost, and was not confirmed.
+            self.journal.shared().enter(Phase::Ended);
+        }
         if self.journal.shared().phase() != Phase::Ended
             && let Err(error) = self.hands.writer.finish()
         {

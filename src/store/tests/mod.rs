@@ -3,6 +3,7 @@
 
 mod corruption;
 mod disk_error;
+mod disk_full;
 mod footers;
 mod format;
 mod hand;
