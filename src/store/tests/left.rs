@@ -180,7 +180,8 @@ fn say(record: Record<'_>, segment: u32, offset: u32, length: usize, said: &mut 
         | Record::Copy(_)
         | Record::Remove(..)
         | Record::Redelivered(..)
-        | Record::Audit(_) => None,
+        | Record::Audit(_)
+        | Record::Heard(..) => None,
     });
 }
 
