@@ -447,7 +447,7 @@ impl Writer {
         let exists = |seal: &&Seal| segments.values().any(|other| other.name.epoch == seal.epoch);
         let seals = self.seals.iter().filter(exists).copied().collect();
         let name = SegmentName { number: 0, epoch: self.shared.ownership.epoch };
-        SegmentHead { name, salt: self.shared.ownership.salt, before, seals }
+        SegmentHead { name, salt: self.shared.ownership.salt, before, allocated: 0, seals }
     }
 
     /// What each segment begins with, so that only the last one must be read for it.
@@ -475,7 +475,7 @@ impl Writer {
         mut snapshot: Encoded,
     ) -> Result<(), StoreError> {
         let Prepared { name, file, length } = next;
-        head.name = name;
+        (head.name, head.allocated) = (name, length);
         let path = name.log_path(&self.shared.directory);
         let (salt, epoch) = (head.salt, name.epoch);
         let before = head.before;
@@ -577,9 +577,11 @@ impl Writer {
         self.shared.check_owner()?;
         self.tell();
         let snapshot = self.snapshot();
-        if self.write(snapshot)?.is_none() {
-            self.sync()?;
+        // Without it the segment would look as if something had cut it off.
+        if self.write(snapshot)?.is_some() {
+            return Ok(());
         }
+        self.sync()?;
         self.shared.check_owner()?;
         let Some(active) = &self.active else { return Ok(()) };
         let cut = active.file.truncate(u64::from(active.end));

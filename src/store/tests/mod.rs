@@ -1,11 +1,18 @@
 //! The journal on the disk of the machine, through its handle; and, in the files beside, on a disk that
 //! loses power and fails.
 
+mod corruption;
 mod disk_error;
+mod disk_full;
+mod footers;
 mod format;
 mod hand;
+mod left;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod power_cut;
 mod script;
+mod space;
 mod state;
 mod world;
 
