@@ -56,11 +56,11 @@ pub trait Bridge: fmt::Debug + Send {
     /// When to call [`Self::look`] again at the latest.
     fn next_look(&self) -> Instant;
 
-    /// Does what has become due. `received_at` is when the peer's last bytes came.
+    /// Does what has become due. While `reading` is false nothing is taken of what the peer sends.
     ///
     /// # Errors
     /// The bridge cannot go on, which ends the connection.
-    fn look(&mut self, now: Instant, received_at: Instant) -> Result<(), Failure>;
+    fn look(&mut self, now: Instant, reading: bool) -> Result<(), Failure>;
 
     /// Gives back what is under way. The connection has ended.
     fn close(&mut self);

@@ -28,7 +28,7 @@ pub enum Failure {
     #[error("{0}")]
     Bridge(String),
     /// Nothing came from the peer, which was asked to say something.
-    #[error("the peer says nothing: it was asked, and did not answer for {} ms", silence.as_millis())]
+    #[error("the peer was asked whether it is there and did not answer for {} ms", silence.as_millis())]
     Silent { silence: Duration },
 }
 

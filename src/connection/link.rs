@@ -416,11 +416,7 @@ where
         }
         self.look_at_stranger(now)?;
         if let Some(bridge) = &mut self.conversation.bridge {
-            if !reading {
-                // What the peer sends meanwhile lies unread.
-                self.received_at = now;
-            }
-            bridge.look(now, self.received_at)?;
+            bridge.look(now, reading)?;
         }
         let look = self.inactivity.as_mut().map_or(Look::Quiet, |it| it.look(now, reading));
         match look {

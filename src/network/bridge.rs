@@ -32,8 +32,8 @@ use crate::openwire::{
 
 /// The first OpenWire version that tells of durable subscriptions at once.
 const SUBSCRIPTIONS_SINCE: u8 = 12;
-/// A peer that was silent for so long is asked whether it is there.
-const ASK_AFTER: Duration = Duration::from_millis(400);
+/// A peer that answered nothing for so long is asked whether it is there.
+const ASK_AFTER: Duration = Duration::from_millis(250);
 /// How long a destination rests for which the peer refused a message; doubles with every time.
 const REST_MIN: Duration = Duration::from_secs(1);
 const REST_MAX: Duration = Duration::from_secs(30);
@@ -102,6 +102,9 @@ pub struct DemandBridge {
     commands: i32,
     sent: HashMap<i32, Sent>,
     patience: Option<Duration>,
+    /// When the peer last answered anything. What it sends of its own accord proves nothing: a network
+    /// may carry one way only, and TCP is slow to notice.
+    proved_at: Instant,
     asked_at: Option<Instant>,
 }
 
@@ -161,6 +164,7 @@ impl DemandBridge {
             commands: 0,
             sent: HashMap::new(),
             patience: None,
+            proved_at: Instant::now(),
             asked_at: None,
         };
         bridge.introduce(&at_peer, version, role);
@@ -388,6 +392,7 @@ impl DemandBridge {
 
     /// The peer has, or will never have, what was sent.
     fn answered(&mut self, id: i32, refused: Option<&Throwable>) -> bool {
+        self.proved();
         let Some(sent) = self.sent.remove(&id) else { return false };
         let Some(flow) = self.flows.get_mut(&sent.consumer) else { return true };
         flow.unanswered = flow.unanswered.saturating_sub(1);
@@ -414,6 +419,11 @@ impl DemandBridge {
             self.finish(sent.consumer);
         }
         true
+    }
+
+    fn proved(&mut self) {
+        self.proved_at = Instant::now();
+        self.asked_at = None;
     }
 
     fn acknowledge(&self, ack: &MessageAck) {
@@ -518,6 +528,11 @@ impl Bridge for DemandBridge {
             let text = error.exception.as_ref().map(ToString::to_string).unwrap_or_default();
             return Err(Failure::Bridge(format!("{} says: {text}", self.name())));
         }
+        if let Command::KeepAliveInfo(info) = command
+            && !info.response_required
+        {
+            self.proved();
+        }
         // A broker of a cluster tells of its other peers.
         Ok(if matches!(command, Command::BrokerInfo(_)) { Taken::Answer } else { Taken::No })
     }
@@ -568,13 +583,15 @@ impl Bridge for DemandBridge {
     }
 
     fn next_look(&self) -> Instant {
-        let now = Instant::now();
-        let asks = self.patience.map(|_| now + ASK_AFTER);
+        let asks = self.patience.map(|patience| match self.asked_at {
+            Some(asked) => asked + patience,
+            None => self.proved_at + ASK_AFTER,
+        });
         let rests = self.resting.iter().map(|resting| resting.until).min();
-        asks.into_iter().chain(rests).min().unwrap_or(now + FAR)
+        asks.into_iter().chain(rests).min().unwrap_or_else(|| Instant::now() + FAR)
     }
 
-    fn look(&mut self, now: Instant, received_at: Instant) -> Result<(), Failure> {
+    fn look(&mut self, now: Instant, reading: bool) -> Result<(), Failure> {
         let (ready, resting) =
             std::mem::take(&mut self.resting).into_iter().partition(|it| it.until <= now);
         self.resting = resting;
@@ -583,12 +600,16 @@ impl Bridge for DemandBridge {
             self.subscribe(info, rested);
         }
         let Some(patience) = self.patience else { return Ok(()) };
-        match self.asked_at.filter(|asked| *asked > received_at) {
+        if !reading {
+            // What the peer says meanwhile lies unread.
+            self.proved();
+        }
+        match self.asked_at {
             Some(asked) if now >= asked + patience => {
                 return Err(Failure::Silent { silence: now - asked });
             }
             Some(_) => {}
-            None if now >= received_at + ASK_AFTER => {
+            None if now >= self.proved_at + ASK_AFTER => {
                 self.asked_at = Some(now);
                 let command_id = self.number();
                 self.outbox.command(KeepAliveInfo { command_id, response_required: true });

@@ -27,7 +27,7 @@ use crate::openwire::BrokerId;
 
 /// How long a peer that was asked may stay silent, at first; doubles while it stays silent although it
 /// can be reached, as one does that is overloaded.
-const PATIENCE_MIN: Duration = Duration::from_millis(600);
+const PATIENCE_MIN: Duration = Duration::from_millis(350);
 const PATIENCE_MAX: Duration = Duration::from_secs(30);
 /// Longest pause after bridges that failed at once.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
