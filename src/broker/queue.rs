@@ -555,7 +555,15 @@ impl Queue {
         last: LastDelivered,
         effects: &mut Effects,
     ) {
+        let local = |it: &Consumer| !it.subscription.info.network_subscription;
+        let served = self.consumers.iter().any(|it| it.subscription.id == *id && local(it));
         self.consumers.retain(|consumer| consumer.subscription.id != *id);
+        if served && self.replays() {
+            // What was only for those here may now go back to where it came from.
+            for bridge in self.consumers.iter_mut().filter(|it| !local(it)) {
+                bridge.cursor = Key::FIRST;
+            }
+        }
         if self.exclusive.as_ref() == Some(id) {
             self.exclusive = self.next_exclusive();
         }
@@ -566,6 +574,30 @@ impl Queue {
         for (at, message) in unacked.iter().enumerate() {
             self.put_back(message.key, at < seen, effects);
         }
+    }
+
+    /// Whether a message that came over a bridge may go back where nobody takes it here: always, unless
+    /// a `conditionalNetworkBridgeFilterFactory` says otherwise.
+    fn replays(&self) -> bool {
+        let rule = self.policy.network_bridge_filter.as_ref();
+        rule.is_none_or(|rule| rule.replay_when_no_consumers)
+    }
+
+    /// Whether nobody but bridges takes `message` here, and it may go back.
+    fn is_unserved(&self, message: &Message, redeliveries: i32) -> bool {
+        let rule = self.policy.network_bridge_filter.as_ref();
+        let selective = rule.is_some_and(|rule| rule.selector_aware);
+        let takes = |it: &Subscription| {
+            !it.info.network_subscription
+                && (!selective || it.filter.accepts(message, redeliveries))
+        };
+        self.replays() && !self.consumers.iter().any(|it| takes(&it.subscription))
+    }
+
+    fn accepts(&self, subscription: &Subscription, message: &Message, redeliveries: i32) -> bool {
+        let unserved =
+            subscription.info.network_subscription && self.is_unserved(message, redeliveries);
+        subscription.filter.accepts_from(message, redeliveries, unserved)
     }
 
     fn next_exclusive(&self) -> Option<Arc<ConsumerId>> {
@@ -708,8 +740,7 @@ impl Queue {
                 .groups
                 .as_ref()
                 .map_or(Claim::Free, |groups| groups.claim(message, &subscription.id));
-            if claim != Claim::Foreign && subscription.filter.accepts(message, held.redeliveries())
-            {
+            if claim != Claim::Foreign && self.accepts(subscription, message, held.redeliveries()) {
                 return Stop::Found(key);
             }
         }

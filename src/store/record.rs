@@ -541,12 +541,22 @@ pub(super) fn decode_message(bytes: Bytes) -> Result<Arc<Message>, Malformed> {
     Err(Malformed::Unexpected(command.name()))
 }
 
-/// Names the producer of a message in the audit.
+/// Names the producer of a message in the audit. What came over `n` bridges counts as of a producer of
+/// its own, `>n` behind the connection: a message that rightly comes again came by a longer way.
 pub(super) fn producer_of(message: &Message) -> Option<(ProducerKey, i64)> {
     let id = message.message_id.as_ref()?;
     let producer = id.producer_id.as_ref()?;
     let connection = producer.connection_id.clone()?;
+    let connection = match message.broker_path.as_ref().map_or(0, Vec::len) {
+        0 => connection,
+        hops => format!("{connection}>{hops}").into(),
+    };
     Some(((connection, producer.session_id, producer.value), id.producer_sequence_id))
+}
+
+/// Whether a producer is one as whose messages count that came over bridges.
+pub(super) fn is_bridged(producer: &ProducerKey) -> bool {
+    producer.0.as_bytes().contains(&b'>')
 }
 
 /// Connection, session, number.

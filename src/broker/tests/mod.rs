@@ -205,7 +205,11 @@ fn connect(
         failover_reconnect,
         ..ConnectionInfo::default()
     };
-    let peer = Peer { connector: "openwire".to_owned(), remote_address: "tcp://test".to_owned() };
+    let peer = Peer {
+        connector: "openwire".to_owned(),
+        remote_address: "tcp://test".to_owned(),
+        network: false,
+    };
     let client = broker.connect(&Arc::new(info), &peer, &outbox).unwrap();
     (client, outbox)
 }
@@ -756,7 +760,8 @@ fn a_second_connection_of_the_same_id_takes_over_and_another_of_the_same_client_
             ..ConnectionInfo::default()
         })
     };
-    let peer = Peer { connector: String::new(), remote_address: "tcp://new".to_owned() };
+    let peer =
+        Peer { connector: String::new(), remote_address: "tcp://new".to_owned(), network: false };
     let fresh = Arc::new(Outbox::default());
     let refusal = bench.broker.connect(&info("ID:other"), &peer, &fresh).unwrap_err();
     assert_eq!(

@@ -1,9 +1,7 @@
 //! `<destinationPolicy>`: the attributes of `<policyEntry>`; its children are in [`super::strategy`].
 
 use super::destination::{Patterned, entry};
-use super::standing::{
-    ADVISORY, FLOW_CONTROL, IDLE_DESTINATION, JVM, NETWORK, PAGES, POLICY, SERVED,
-};
+use super::standing::{ADVISORY, FLOW_CONTROL, IDLE_DESTINATION, JVM, PAGES, POLICY, SERVED};
 use super::strategy;
 use crate::broker::options::policy::{MessageGroupMap, PolicyEntry, PolicyMap};
 use crate::config::value::{self, Expected};
@@ -137,7 +135,7 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
             value.subscription_recovery, POLICY),
         child!("slowConsumerStrategy", strategy::SLOW_CONSUMER => value.slow_consumer, POLICY),
         child!("networkBridgeFilterFactory", strategy::BRIDGE_FILTER =>
-            value.network_bridge_filter, NETWORK),
+            value.network_bridge_filter, SERVED),
         child!("pendingQueuePolicy", strategy::QUEUE_CURSOR => value.queue_cursor, JVM),
         child!("pendingSubscriberPolicy", strategy::SUBSCRIBER_CURSOR =>
             value.subscriber_cursor, JVM),
