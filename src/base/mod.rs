@@ -1,7 +1,8 @@
-//! What every layer may use: time, sizes, names of connections.
+//! What every layer may use: time, sizes, names of connections, long sorted maps.
 //!
 //! **Invariant:** nothing here knows OpenWire, files or sockets.
 
+pub mod chunk_map;
 pub mod clock;
 pub mod id;
 pub mod machine;
@@ -10,4 +11,5 @@ pub mod secret;
 pub mod size;
 pub mod uri;
 
+pub use chunk_map::ChunkMap;
 pub use clock::{Clock, ManualClock, SystemClock};
