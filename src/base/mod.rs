@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here knows OpenWire, files or sockets.
 
 pub mod clock;
+pub mod fail_point;
 pub mod id;
 pub mod machine;
 pub mod options;

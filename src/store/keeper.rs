@@ -16,6 +16,7 @@ use super::footer;
 use super::recovery::Sealed;
 use super::segment::{JOURNAL, SegmentName};
 use super::shared::{Phase, Prepared, Shared};
+use crate::base::fail_point::fail_point;
 
 /// Between two attempts to get room for a segment.
 const RETRY: Duration = Duration::from_millis(200);
@@ -150,8 +151,10 @@ impl Keeper {
             }
             Ok(()) | Err(_) => {}
         }
+        fail_point!("idx.before_publish");
         let file = shared.disk.create(&path).map_err(StoreError::io("create", &path))?;
         file.write_at(&footer, 0).map_err(StoreError::io("write", &path))?;
+        fail_point!("idx.after_publish");
         sealed.index = Some(footer.len() as u64);
         Ok(())
     }
@@ -279,6 +282,7 @@ impl Shared {
                 return Ok(());
             }
             let journal = self.directory.join(JOURNAL);
+            fail_point!("j.roll.before_dirsync");
             let synced = self.disk.sync_directory(&journal);
             synced.map_err(StoreError::io(StoreError::SYNC, &journal))
         });
@@ -300,7 +304,9 @@ impl Shared {
     fn create(&self, number: u32) -> Result<Prepared, StoreError> {
         let name = SegmentName { number, epoch: self.ownership.epoch };
         let path = name.log_path(&self.directory);
+        fail_point!("j.roll.before_create");
         let file = self.disk.create(&path).map_err(StoreError::io("create", &path))?;
+        fail_point!("j.roll.after_create");
         Ok(Prepared { name, file, length: 0 })
     }
 }
