@@ -292,7 +292,7 @@ async fn room_that_others_take_refuses_producers_until_it_is_back() {
     for round in 0..5 {
         producer.send(large(true)).await.unwrap();
         // As much as there is.
-        let file = fs::File::create(&filler).unwrap();
+        let file = fs::OpenOptions::new().write(true).create_new(true).open(&filler).unwrap();
         let block = vec![1; 64 << 10];
         let mut length = 0;
         while file.write_all_at(&block, length).is_ok() {
