@@ -267,7 +267,7 @@ async fn end_at(place: &str, count: u64) {
         let is_right = match fate {
             Fate::Sent => found == usize::from(waited),
             Fate::Confirmed => found == 1,
-            _ => found == 1 && !waited,
+            Fate::Leaving | Fate::Left | Fate::Moved => found == 1 && !waited,
         };
         assert!(is_right, "{place}: branch {number}, {fate:?}: waited {waited}, {found} times");
     }
