@@ -24,8 +24,8 @@ const RETRY: Duration = Duration::from_millis(200);
 const STEPS_BEFORE_FULL: usize = 16;
 /// Segments that must be free beside the next one, for acknowledgements.
 const RESERVE: u64 = 2;
-/// Which part of a segment is made do with while the disk is full.
-const SMALL: u32 = 16;
+/// Which parts of a segment are made do with while the disk is full, if there is room for one.
+const SMALL: [u32; 2] = [4, 16];
 /// Bytes that the first segment of an epoch must have.
 const FIRST_MIN: u32 = 64 << 10;
 
@@ -201,11 +201,15 @@ impl Keeper {
         if bytes == 0 {
             return Ok(());
         }
-        match self.shared.prepare(bytes.max(self.shared.settings.segment_bytes / SMALL)) {
-            Ok(()) => self.retry_less = None,
-            Err(error) if error.is_full() => self.retry_less = Some(Instant::now() + RETRY),
-            Err(error) => return Err(error),
+        self.retry_less = None;
+        for part in SMALL {
+            match self.shared.prepare(bytes.max(self.shared.settings.segment_bytes / part)) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_full() => {}
+                Err(error) => return Err(error),
+            }
         }
+        self.retry_less = Some(Instant::now() + RETRY);
         Ok(())
     }
 
