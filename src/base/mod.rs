@@ -4,6 +4,7 @@
 
 pub mod chunk_map;
 pub mod clock;
+pub mod fail_point;
 pub mod id;
 pub mod machine;
 pub mod options;

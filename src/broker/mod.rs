@@ -56,6 +56,7 @@ use self::topic::TopicCell;
 use self::transaction::Transaction;
 use self::usage::Usage;
 use crate::base::Clock;
+use crate::base::fail_point::fail_point;
 use crate::base::id::IdGenerator;
 use crate::openwire::{
     BrokerId, BrokerInfo, ConnectionId, ConnectionInfo, ConsumerInfo, Destination, DestinationInfo,
@@ -409,6 +410,7 @@ impl Broker {
         durable: Option<&DurableKey>,
         cause: &Throwable,
     ) {
+        fail_point!("dlq.before_move");
         let policy = self.region.policies().entry_for(from);
         let now_ms = self.now_ms();
         let letter = dead_letter(&policy.dead_letter, message, from, durable, cause, now_ms);

@@ -29,6 +29,8 @@ use crate::config;
 
 /// Does what the command line says.
 pub fn run() -> ExitCode {
+    #[cfg(feature = "fail-points")]
+    crate::base::fail_point::arm();
     let cli = Cli::parse();
     match dispatch(&cli) {
         Ok(code) => code,

@@ -11,6 +11,7 @@ use super::batch::Spot;
 use super::disk::{Disk, File, Lock, read_all};
 use super::error::StoreError;
 use super::segment::{JOURNAL, SegmentName};
+use crate::base::fail_point::fail_point;
 
 const LOCK: &str = "lock";
 const EPOCH: &str = "EPOCH";
@@ -74,11 +75,14 @@ impl Ownership {
         let written = written.map(|name| name.epoch).max();
         let known = [published, claimed.unwrap_or(0), written.unwrap_or(0)];
         let epoch = known.into_iter().max().unwrap_or(0) + 1;
+        fail_point!("epoch.before_claim");
         arbitrate(disk, directory, epoch, &holder)?;
+        fail_point!("epoch.after_claim");
         let salt = fastrand::u64(..);
         let (slot, offset) = slot(epoch, salt, now_ms);
         file.write_at(&slot, offset).map_err(StoreError::io("write", &path))?;
         file.sync().map_err(StoreError::io("sync", &path))?;
+        fail_point!("epoch.after_append");
         disk.sync_directory(directory).map_err(StoreError::io("sync", directory))?;
         let (directory, lock) = (directory.to_owned(), Mutex::new(Some(lock)));
         let epochs = Epochs { file: Some(file) };

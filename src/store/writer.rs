@@ -26,6 +26,7 @@ use super::scan::Before;
 use super::segment::{SEGMENT_BYTES_MAX, Seal, SegmentHead, SegmentName};
 use super::shared::{Phase, Prepared, Segment, Shared};
 use super::ticket::Batch;
+use crate::base::fail_point::fail_point;
 use crate::openwire::{WireError, XaTransactionId};
 
 /// How long what nobody waits for may wait for company.
@@ -240,6 +241,7 @@ impl Writer {
             SyncStrategy::Periodic | SyncStrategy::Never => {}
         }
         self.shared.check_owner()?;
+        fail_point!("j.after_check");
         self.tell();
         Ok(Turn::Done)
     }
@@ -358,8 +360,10 @@ impl Writer {
         self.chain = head.seal(&mut encoded.bytes, spot);
         self.sequence += 1;
         self.dirty.get_or_insert_with(Instant::now);
+        fail_point!("j.before_write");
         let written = active.file.write_at(&encoded.bytes, u64::from(base));
         written.map_err(StoreError::io("write", &active.path))?;
+        fail_point!("j.after_write");
         active.end += u32::try_from(encoded.bytes.len()).unwrap_or(u32::MAX);
         let (segment, end, of) = (active.name.number, active.end, active.length);
         self.shared.tail_room.store(of - end, Ordering::Relaxed);
@@ -464,7 +468,9 @@ impl Writer {
     /// Makes a prepared file the segment that is written.
     pub(super) fn begin_first(&mut self, next: Prepared) -> Result<(), StoreError> {
         let (head, snapshot) = (self.next_head(), self.snapshot());
+        fail_point!("epoch.before_seal");
         self.begin(next, head, snapshot)?;
+        fail_point!("epoch.after_seal");
         self.shared.check_owner()
     }
 
@@ -520,12 +526,14 @@ impl Writer {
 
     fn sync(&mut self) -> Result<(), StoreError> {
         if let Some(active) = self.active.as_ref().filter(|_| self.dirty.is_some()) {
+            fail_point!("j.before_sync");
             let mut synced = active.file.sync();
             if synced.is_err() && planted!(self.shared.disk, RetrySync) {
                 synced = active.file.sync();
             }
             synced.map_err(StoreError::io("sync", &active.path))?;
             self.dirty = None;
+            fail_point!("j.after_sync");
         }
         self.durable = self.sequence;
         Ok(())
@@ -535,6 +543,7 @@ impl Writer {
     fn tell(&mut self) {
         let Unfinished { batches, mut placed, .. } = mem::take(&mut self.unfinished);
         for batch in batches {
+            fail_point!("j.before_ack");
             batch.complete();
         }
         placed.sort_by_key(|placed| (placed.owner, placed.copied, placed.at.segment));

@@ -495,3 +495,17 @@ async fn an_owner_has_all_its_messages_when_the_journal_may_ask_for_them() {
     });
     assert_eq!(*held.lock(), [true; 5]);
 }
+
+#[tokio::test]
+async fn who_sent_a_message_that_was_dead_on_arrival_waits_for_its_dead_letter() {
+    let mut kept = Kept::new();
+    kept.settle().await;
+    let sent = kept.bench.try_send("Q", |message| {
+        message.expiration = 1;
+        message.response_required = true;
+    });
+    tokio::time::timeout(SOON, sent.unwrap().durable()).await.expect("durable in time");
+    let mut kept = kept.crash();
+    kept.bench.consume("a", "ActiveMQ.DLQ", |_| ());
+    assert_eq!(kept.got("a", 1).await, "0");
+}
