@@ -233,3 +233,65 @@ async fn duplex_from_activemq() {
     let a = classic("a", &connector(&b, "duplex='true'"));
     both_ways(&a, &b).await;
 }
+
+fn why(side: &Side, queue: &str) -> String {
+    let Side::Ours(daemon) = side else { panic!("only ours can be asked") };
+    let asked = daemon.home().command(&["why", queue, "--brokerUrl", &daemon.url()]).output();
+    let asked = asked.unwrap();
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+    String::from_utf8(asked.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_takes_here_any_more_goes_back_to_where_the_consumers_are() {
+    let b = ours("b", "");
+    let a = ours("a", &connector(&b, "duplex='true'"));
+    let (near, far) = (connect(&a, None).await, connect(&b, None).await);
+    let queue = Destination::queue("MOVES");
+    // A consumer that takes one of ten draws all of them over.
+    let slow = Subscription { prefetch: Some(1), ..Subscription::to(queue.clone()) };
+    let session = far.session(AckMode::Individual).await.unwrap();
+    let leaves = session.consumer(&slow).await.unwrap();
+    send(&near, &queue, (0..10).map(|n| n.to_string())).await;
+    let first = leaves.receive(SOON).await.unwrap().unwrap();
+    leaves.acknowledge(&first).await.unwrap();
+    while !why(&b, "MOVES").contains("8 messages wait") {
+        tokio::task::yield_now().await;
+    }
+    let told = why(&a, "MOVES");
+    assert!(
+        told.contains("queue://MOVES: 0 messages wait") && told.contains("bridge nc"),
+        "{told}"
+    );
+    leaves.close().await.unwrap();
+    let consumer = consumer(&near, &Subscription::to(queue)).await;
+    for n in 1..10 {
+        assert_eq!(text(&consumer, SOON).await, Some(n.to_string()));
+    }
+    assert_eq!(text(&consumer, SHORTLY).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_messages_wait_is_said_of_bridges_too() {
+    let b = ours("b", "");
+    let excluded = "<networkConnectors><networkConnector name='nc' uri='static:(URL)'>\
+         <excludedDestinations><queue physicalName='SECRET.>'/></excludedDestinations>\
+         </networkConnector><networkConnector name='dead' uri='static:(tcp://127.0.0.1:1)'/>\
+         </networkConnectors>";
+    let a = ours("a", &excluded.replace("URL", &b.url()));
+    let near = connect(&a, None).await;
+    send(&near, &Destination::queue("SECRET.Q"), std::iter::once("x".to_owned())).await;
+    send(&near, &Destination::queue("Q"), std::iter::once("x".to_owned())).await;
+    let mut told = String::new();
+    while !told.contains("Connection refused") || !told.contains("is connected") {
+        told = why(&a, "SECRET.Q");
+    }
+    assert!(told.contains("queue://SECRET.Q: 1 messages wait, 0 are with consumers"), "{told}");
+    assert!(told.contains("nobody takes from it"), "{told}");
+    assert!(told.contains("bridge nc to tcp://127.0.0.1"), "{told}");
+    assert!(told.contains("excludes this queue"), "{told}");
+    assert!(told.contains("bridge dead to tcp://127.0.0.1:1 is not connected"), "{told}");
+    let told = why(&a, "queue://Q");
+    assert!(told.contains("is connected, but b has no consumer of it"), "{told}");
+    assert!(why(&a, "NOT.THERE").contains("queue://NOT.THERE is not there"));
+}
