@@ -13,6 +13,7 @@ use openwired::client::{
 use openwired::openwire::{Destination, DestinationKind, Message};
 use support::activemq::ActiveMq;
 use support::daemon::Daemon;
+use support::proxy::Proxy;
 
 const SOON: Option<Duration> = Some(Duration::from_secs(20));
 const SHORTLY: Option<Duration> = Some(Duration::from_millis(300));
@@ -294,4 +295,65 @@ async fn why_messages_wait_is_said_of_bridges_too() {
     let told = why(&a, "queue://Q");
     assert!(told.contains("is connected, but b has no consumer of it"), "{told}");
     assert!(why(&a, "NOT.THERE").contains("queue://NOT.THERE is not there"));
+}
+
+/// A peer dies after each number of frames in turn, from the accepted connection on, while messages flow
+/// both ways.
+async fn survives_deaths_at_every_step(b: Side, once: bool) {
+    const STEPS: usize = 40;
+    let to = b.url().replace("tcp://", "");
+    let proxy = Proxy::start(to, STEPS).await;
+    let bridge = format!(
+        "<networkConnectors><networkConnector name='nc' duplex='true' \
+         uri='static:(tcp://127.0.0.1:{})'/></networkConnectors>",
+        proxy.port
+    );
+    let a = ours("a", &bridge);
+    let (near, far) = (connect(&a, None).await, connect(&b, None).await);
+    let mut all = Vec::new();
+    for (name, from, to) in [("THERE", near.clone(), far.clone()), ("BACK", far, near)] {
+        let queue = Destination::queue(name);
+        let consumer = consumer(&to, &Subscription::to(queue.clone())).await;
+        let seen = std::sync::Arc::clone(&proxy.connections);
+        let sending = tokio::spawn(async move {
+            let session = from.session(AckMode::Auto).await.unwrap();
+            let producer = session.producer(Some(queue), ProducerOptions::default()).await.unwrap();
+            let mut sent = 0;
+            let mut pace = tokio::time::interval(Duration::from_millis(5));
+            // Until a connection is passed whole, and some more.
+            let mut more = 50;
+            while more > 0 {
+                pace.tick().await;
+                producer.send(message::text(&sent.to_string())).await.unwrap();
+                sent += 1;
+                let whole = seen.load(std::sync::atomic::Ordering::Acquire) > STEPS;
+                more -= usize::from(whole);
+            }
+            sent
+        });
+        all.push((consumer, sending));
+    }
+    for (consumer, sending) in all {
+        let mut heard = Vec::new();
+        let sent = sending.await.unwrap();
+        while let Some(body) = text(&consumer, Some(Duration::from_secs(2))).await {
+            heard.push(body.parse::<usize>().unwrap());
+        }
+        if !once {
+            // ActiveMQ does not know what was sent before.
+            heard.sort_unstable();
+            heard.dedup();
+        }
+        assert_eq!(heard, (0..sent).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_dies_at_any_step_costs_nothing() {
+    survives_deaths_at_every_step(ours("b", ""), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_activemq_that_dies_at_any_step_costs_nothing() {
+    survives_deaths_at_every_step(classic("b", ""), false).await;
 }
