@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openwired::client::{
     AckMode, BrokerUrl, Connection, Consumer, Credentials, ProducerOptions, Subscription, message,
@@ -356,4 +356,50 @@ async fn a_peer_that_dies_at_any_step_costs_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_activemq_that_dies_at_any_step_costs_nothing() {
     survives_deaths_at_every_step(classic("b", ""), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_master_takes_the_bridge_over_from_one_that_hangs() {
+    let b = ours("b", "");
+    let inside = connector(&b, "duplex='true'");
+    let first = ours("a", &inside);
+    let (near, far) = (connect(&first, None).await, connect(&b, None).await);
+    carries(&near, &far, "FIRST", 10, false).await;
+    let Side::Ours(frozen) = &first else { panic!() };
+    frozen.process.signal("STOP");
+    // Of the same name, as the nodes of a group are; its socket to the peer lives as long as it.
+    let second = ours("a", &inside);
+    let near = connect(&second, None).await;
+    let began = Instant::now();
+    carries(&near, &far, "SECOND", 10, false).await;
+    carries(&far, &near, "SECOND.BACK", 10, false).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    frozen.process.signal("CONT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_list_of_brokers_the_one_that_answers_gets_the_bridge() {
+    let (one, other) = (ours("b", ""), ours("b", ""));
+    let proxy = Proxy::start(other.url().replace("tcp://", ""), 1).await;
+    for scheme in ["masterslave:(LIST)", "static:(failover:(LIST)?maxReconnectAttempts=0)"] {
+        // A port where nobody is, and one where somebody hangs up once.
+        let list = format!(
+            "tcp://127.0.0.1:1,tcp://127.0.0.1:{}",
+            if scheme.starts_with("master") { proxy.port.to_string() } else { port(&one) }
+        );
+        let uri = scheme.replace("LIST", &list);
+        let inside = format!(
+            "<networkConnectors><networkConnector name='nc' duplex='true' uri='{uri}'/>\
+             </networkConnectors>"
+        );
+        let a = ours("a", &inside);
+        let to = if scheme.starts_with("master") { &other } else { &one };
+        let (near, far) = (connect(&a, None).await, connect(to, None).await);
+        carries(&near, &far, "LISTED", 20, true).await;
+        carries(&far, &near, "LISTED.BACK", 20, true).await;
+    }
+}
+
+fn port(side: &Side) -> String {
+    side.url().rsplit(':').next().unwrap().to_owned()
 }
