@@ -140,6 +140,7 @@ impl Server {
 
     /// Starts the bridges to other brokers.
     fn bridge(&mut self, network: Vec<NetworkConnector>) {
+        self.broker.set_explainer(Arc::<Board>::clone(&self.bridges));
         for connector in network.into_iter().filter(|connector| connector.options.auto_start) {
             match supervisors(connector, &self.broker, &self.bridges) {
                 Ok(all) => {

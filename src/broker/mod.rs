@@ -6,7 +6,7 @@
 //! * `placing` is the way of a message into its destination.
 //! * [`subscription`] is a consumer: its window, its filter, where its messages go.
 //! * [`outbox`] is what a connection has to write; [`refusal`] what a client may not have.
-//! * [`arrivals`] is what came over bridges lately.
+//! * [`arrivals`] is what came over bridges lately; [`why`] says why messages wait.
 //! * [`transaction`], [`advisory`], [`mod@dead_letter`], [`groups`], [`usage`], [`policy`] hold one matter
 //!   each; [`options`] is what a configuration can ask; `restore` brings back what the journal had.
 //!
@@ -36,10 +36,11 @@ mod tests;
 pub mod topic;
 pub mod transaction;
 pub mod usage;
+pub mod why;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
@@ -100,6 +101,8 @@ pub struct Broker {
     branches: Mutex<HashMap<XaTransactionId, Transaction>>,
     /// Held while a bridge's message goes to its destination. Taken before all other locks.
     arrivals: Mutex<Arrivals>,
+    /// Who says of the bridges why messages wait.
+    explainer: OnceLock<Arc<dyn why::Explains>>,
     /// Temporary destinations of clients of other brokers, with the brokers between.
     mirrored: Mutex<HashMap<Arc<Destination>, Vec<Option<BrokerId>>>>,
     /// Numbers messages as they arrive (brokerSequenceId).
@@ -138,6 +141,7 @@ impl Broker {
             durables: Mutex::default(),
             branches: Mutex::default(),
             arrivals: Mutex::default(),
+            explainer: OnceLock::new(),
             mirrored: Mutex::default(),
             sequence: AtomicI64::new(0),
             url: Mutex::default(),

@@ -26,6 +26,7 @@ use super::options::PolicyEntry;
 use super::options::policy::MessageGroupMap;
 use super::subscription::Subscription;
 use super::subscription::window::InFlight;
+use super::why::Standing;
 use crate::openwire::{ConsumerId, Destination, Message};
 use crate::store::{Fetched, Key, Location, OwnerId, RecoveredOwner};
 
@@ -294,6 +295,11 @@ impl QueueCell {
     /// Messages that wait for a consumer.
     pub fn pending_count(&self) -> usize {
         self.queue.lock().pending.len()
+    }
+
+    /// How things stand, for someone who asks why messages wait.
+    pub fn standing(&self) -> Standing {
+        self.queue.lock().standing()
     }
 
     pub fn policy(&self) -> Arc<PolicyEntry> {
@@ -573,6 +579,33 @@ impl Queue {
         let seen = seen_by_application(unacked, last);
         for (at, message) in unacked.iter().enumerate() {
             self.put_back(message.key, at < seen, effects);
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let waiting = self.pending.range(Key::FIRST).find(|(_, held)| held.message.is_some());
+        let first =
+            waiting.and_then(|(_, held)| Some((held.message.clone()?, held.redeliveries())));
+        let bar = |consumer: &Arc<Subscription>| {
+            let (message, redeliveries) = first.as_ref()?;
+            let groups = self.groups.as_ref();
+            let claim = groups.map_or(Claim::Free, |groups| groups.claim(message, &consumer.id));
+            if claim == Claim::Foreign {
+                return Some("its message group is another consumer's".to_owned());
+            }
+            if self.exclusive.as_ref().is_some_and(|only| *only != consumer.id) {
+                return Some("another consumer is exclusive".to_owned());
+            }
+            let unserved =
+                consumer.info.network_subscription && self.is_unserved(message, *redeliveries);
+            consumer.filter.bar(message, *redeliveries, unserved)
+        };
+        let consumers = self.consumers.iter().map(|it| Arc::clone(&it.subscription));
+        Standing {
+            pending: self.pending.len(),
+            in_flight: self.in_flight.len(),
+            consumers: consumers.map(|it| (Arc::clone(&it), bar(&it))).collect(),
+            first: first.as_ref().map(|(message, _)| Arc::clone(message)),
         }
     }
 

@@ -3,7 +3,7 @@
 //! * [`args`] is what may be said; [`layout`] where things lie; [`source`] which configuration is meant.
 //! * [`daemon`] starts, stops and looks for the broker in the background by its [`pid_file`];
 //!   [`console`] runs it.
-//! * [`load`] sends and receives; [`store`] looks into a store.
+//! * [`load`] sends and receives; [`store`] looks into a store; [`why`] asks why messages wait.
 //!
 //! Exit codes: 0 done; 1 it failed, or `status` found no broker; 2 the command line makes no sense, or
 //! `check` found what would not be served.
@@ -17,6 +17,7 @@ mod log;
 mod pid_file;
 mod source;
 mod store;
+mod why;
 
 use std::process::ExitCode;
 
@@ -86,6 +87,10 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Store(command) => {
             log::to_stderr(common.log.as_deref())?;
             store::run(command)
+        }
+        Command::Why(args) => {
+            log::to_stderr(common.log.as_deref())?;
+            why::run(args)
         }
         Command::Producer(args) => {
             log::to_stderr(common.log.as_deref())?;

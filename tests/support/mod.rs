@@ -8,3 +8,4 @@ pub mod cluster;
 pub mod daemon;
 pub mod network;
 pub mod process;
+pub mod proxy;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Client, removal_of};
-use crate::broker::Broker;
 use crate::broker::refusal::Refusal;
 use crate::broker::region::Cell;
+use crate::broker::{Broker, why};
 use crate::openwire::{Command, Destination, Message, ProducerId, ProducerInfo};
 use crate::store::{Pressure, Ticket};
 
@@ -273,6 +273,9 @@ impl Client {
         message.broker_in_time = self.broker.now_ms();
         message.recieved_by_df_bridge = false;
         let wanted = message.response_required;
+        if let Some(queue) = why::asked(&message) {
+            return self.broker.answer_why(&queue, &message);
+        }
         if self.peer.network && message.transaction_id.is_none() {
             return self.arrive(message);
         }
