@@ -3,7 +3,7 @@
 //! * [`client`] is one logical connection: what its commands do. Start here.
 //! * [`region`] finds destinations by name; [`queue`] and [`topic`] decide who gets what, [`backlog`]
 //!   what of it is in memory; [`keeping`] ties both to the stores.
-//! * `placing` is the way of a message into its destination.
+//! * `placing` is the way of a message into its destination; [`forwarding`] says where copies go.
 //! * [`subscription`] is a consumer: its window, its filter, where its messages go.
 //! * [`outbox`] is what a connection has to write; [`refusal`] what a client may not have.
 //! * [`transaction`], [`advisory`], [`mod@dead_letter`], [`groups`], [`usage`], [`policy`] hold one matter
@@ -17,6 +17,7 @@ mod advisory;
 pub mod backlog;
 pub mod client;
 pub mod dead_letter;
+pub mod forwarding;
 pub mod groups;
 pub mod keeping;
 pub mod message;
@@ -43,6 +44,7 @@ use parking_lot::Mutex;
 
 use self::advisory::Advisories;
 use self::dead_letter::dead_letter;
+use self::forwarding::Forwarding;
 use self::keeping::Stores;
 use self::options::PolicyEntry;
 use self::policy::Policies;
@@ -83,6 +85,7 @@ pub struct Broker {
     options: BrokerOptions,
     clock: Arc<dyn Clock>,
     region: Region,
+    forwarding: Forwarding,
     stores: Stores,
     this: Weak<Self>,
     /// Bytes of the messages that wait or are with consumers.
@@ -122,6 +125,7 @@ impl Broker {
             name: options.broker_name.clone(),
             id: Arc::new(BrokerId::new(id)),
             region: Region::new(Policies::new(options.policies.clone())),
+            forwarding: Forwarding::new(&options),
             memory: Arc::new(Usage::new(memory_limit)),
             advisories: Advisories::new(options.advisory_support, &ids.generate()),
             clients: Mutex::default(),

@@ -264,6 +264,12 @@ impl QueueCell {
         self.queue.lock().consumers.len()
     }
 
+    /// Whether some consumer wants a message like this one.
+    pub fn has_consumer_for(&self, message: &Message) -> bool {
+        let queue = self.queue.lock();
+        queue.consumers.iter().any(|consumer| consumer.subscription.filter.accepts(message, 0))
+    }
+
     pub fn counters(&self) -> Counters {
         self.queue.lock().counters.clone()
     }

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -57,6 +58,8 @@ const NAME_BYTES_MAX: usize = 4096;
 pub struct Region {
     policies: Policies,
     state: RwLock<State>,
+    /// Counts how often a queue came or went.
+    queue_generation: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +84,7 @@ pub struct Found {
 
 impl Region {
     pub fn new(policies: Policies) -> Self {
-        Self { policies, state: RwLock::default() }
+        Self { policies, state: RwLock::default(), queue_generation: AtomicU64::new(0) }
     }
 
     pub fn policies(&self) -> &Policies {
@@ -130,6 +133,7 @@ impl Region {
             fits.for_each(|(_, durable)| topic.add_durable(Arc::clone(durable)));
         }
         state.of_mut(destination.class).insert(Arc::clone(destination), cell.clone());
+        self.queues_changed(destination);
         Ok(Found { cell, created: true })
     }
 
@@ -195,7 +199,32 @@ impl Region {
 
     /// Takes a destination out. What it held is for the caller to drop.
     pub fn remove(&self, destination: &Destination) -> Option<Cell> {
-        self.state.write().of_mut(destination.class).remove(destination)
+        let mut state = self.state.write();
+        let removed = state.of_mut(destination.class).remove(destination);
+        self.queues_changed(destination);
+        removed
+    }
+
+    fn queues_changed(&self, destination: &Destination) {
+        if destination.class == DestinationKind::Queue {
+            self.queue_generation.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// As long as this stays, no queue comes or goes.
+    pub fn queue_generation(&self) -> u64 {
+        self.queue_generation.load(Ordering::Acquire)
+    }
+
+    /// The queues that fit a pattern, where the name of a queue may be a pattern, too.
+    pub fn overlapping_queues(&self, pattern: &Destination) -> Vec<Arc<QueueCell>> {
+        let state = self.state.read();
+        let fits = state.queues.iter().filter(|(name, _)| pattern.overlaps(name));
+        let queues = fits.filter_map(|(_, cell)| match cell {
+            Cell::Queue(queue) => Some(Arc::clone(queue)),
+            Cell::Topic(_) => None,
+        });
+        queues.collect()
     }
 }
 

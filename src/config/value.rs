@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::base::secret::Secret;
 use crate::base::size;
 use crate::base::uri::Uri;
+use crate::broker::options::forwarding::Selector;
 
 /// What a value that was refused should have been; the end of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,10 @@ pub(super) type Read<V> = Result<V, Expected>;
 
 pub(super) fn text(text: &str) -> Read<String> {
     Ok(text.to_owned())
+}
+
+pub(super) fn selector(text: &str) -> Read<Selector> {
+    Selector::parse(text).map_err(|error| Expected(format!("a selector, but {error}").into()))
 }
 
 pub(super) fn secret(text: &str) -> Read<Secret> {

@@ -121,7 +121,10 @@ impl Client {
     ) -> Result<Arc<Subscription>, Refusal> {
         // What must exist is made before anything is registered, so that a refusal leaves nothing.
         let mut cells = Vec::new();
-        for member in members.iter().filter(|member| !member.is_pattern()) {
+        let named = |member: &&Destination| {
+            !member.is_pattern() || self.broker.forwarding.wants_queue_named(member)
+        };
+        for member in members.iter().filter(named) {
             cells.push(self.broker.find(&Arc::new(member.clone()), None)?);
         }
         let is_queue = members.iter().any(Destination::is_queue);

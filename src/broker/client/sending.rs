@@ -153,6 +153,57 @@ impl Broker {
         }
     }
 
+    /// What a producer has to wait for, where its destination has it wait.
+    fn held_by(&self, destination: &Destination, persistent: bool) -> Option<Shortage> {
+        let shortage = self.shortage(destination, persistent)?;
+        let own_limit = shortage == Shortage::Memory && !self.memory.is_full();
+        let goes_on =
+            own_limit && !self.region.policies().entry_for(destination).producer_flow_control;
+        (!goes_on).then_some(shortage)
+    }
+
+    /// `sendFailIfNoSpace`, of the destination or of the broker.
+    fn fails_when_full(&self, destination: &Destination) -> bool {
+        let policy = self.region.policies().entry_for(destination);
+        policy.send_fail_if_no_space.unwrap_or(self.options.system_usage.send_fail_if_no_space)
+    }
+
+    /// Why a message for this destination would be refused, if it would.
+    pub(in crate::broker) fn refuses(
+        &self,
+        destination: &Destination,
+        persistent: bool,
+    ) -> Option<Refusal> {
+        let shortage = self.held_by(destination, persistent)?;
+        let fails = shortage != Shortage::Writing && self.fails_when_full(destination);
+        fails.then(|| no_space(shortage, destination))
+    }
+
+    /// Destinations whose room a message needs as well: those that virtual destinations copy it to.
+    fn copied_to(
+        &self,
+        destination: &Arc<Destination>,
+        message: &Message,
+    ) -> Vec<Arc<Destination>> {
+        if !self.region.policies().limit_memory() || !self.forwarding.concerns(destination) {
+            return Vec::new();
+        }
+        let mut to = Vec::new();
+        for it in self.forwarding.virtual_topics(destination) {
+            let queues = it.queues(destination, &self.region);
+            let queues = queues.iter().map(|queue| Arc::clone(&queue.destination));
+            let passed_over = |queue: &Arc<Destination>| {
+                it.options.drop_on_resource_limit
+                    && self.refuses(queue, message.persistent).is_some()
+            };
+            to.extend(queues.filter(|queue| !passed_over(queue)));
+        }
+        for composite in self.forwarding.composites(destination) {
+            to.extend(composite.targets(message).cloned().map(Arc::new));
+        }
+        to
+    }
+
     /// Where `storeUsageHighWaterMark` stands for this destination.
     fn store_mark_bytes(&self, destination: &Destination) -> u64 {
         let limit = self.stores.store_limit_bytes;
@@ -237,22 +288,26 @@ impl Client {
     /// There is none, and the configuration says fail (`sendFailIfNoSpace`).
     pub fn room_for(&self, message: &Message) -> Result<Room, Refusal> {
         let Some(destination) = &message.destination else { return Ok(Room::Free) };
+        for queue in self.broker.copied_to(destination, message) {
+            if let Room::Full(wait) = self.room_at(&queue, message)? {
+                return Ok(Room::Full(wait));
+            }
+        }
+        self.room_at(destination, message)
+    }
+
+    fn room_at(&self, destination: &Arc<Destination>, message: &Message) -> Result<Room, Refusal> {
         if destination.is_advisory() {
             return Ok(Room::Free);
         }
-        let Some(shortage) = self.broker.shortage(destination, message.persistent) else {
+        let Some(shortage) = self.broker.held_by(destination, message.persistent) else {
             return Ok(Room::Free);
         };
-        let policy = self.broker.region.policies().entry_for(destination);
-        let own_limit = shortage == Shortage::Memory && !self.broker.memory.is_full();
-        if own_limit && !policy.producer_flow_control {
-            return Ok(Room::Free);
-        }
-        let usage = &self.broker.options.system_usage;
-        let fail = policy.send_fail_if_no_space.unwrap_or(usage.send_fail_if_no_space);
-        if fail && shortage != Shortage::Writing {
+        if self.broker.fails_when_full(destination) && shortage != Shortage::Writing {
             return Err(no_space(shortage, destination));
         }
+        let usage = &self.broker.options.system_usage;
+        let policy = self.broker.region.policies().entry_for(destination);
         let policy_timeout = policy.send_fail_if_no_space_after_timeout;
         Ok(Room::Full(Wait {
             broker: Arc::clone(&self.broker),

@@ -2,6 +2,7 @@
 
 mod random;
 mod stored;
+mod virtual_destinations;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,7 +47,25 @@ impl Bench {
         let entries =
             vec![(Destination::queue(">"), entry.clone()), (Destination::topic(">"), entry)];
         let policies = PolicyMap { default_entry: None, entries };
-        let options = BrokerOptions { policies, ..BrokerOptions::default() };
+        Self::of(
+            BrokerOptions { policies, ..BrokerOptions::default() },
+            memory_bytes,
+            stores,
+            clock,
+        )
+    }
+
+    /// A broker with these options.
+    fn configured(options: BrokerOptions) -> Self {
+        Self::of(options, 1 << 20, Stores::default(), Arc::new(ManualClock::at(1_000_000)))
+    }
+
+    fn of(
+        options: BrokerOptions,
+        memory_bytes: u64,
+        stores: Stores,
+        clock: Arc<ManualClock>,
+    ) -> Self {
         let time = Arc::clone(&clock) as Arc<dyn Clock>;
         let broker = Broker::new(options, memory_bytes, "host", time, stores);
         Self { broker, clock, clients: HashMap::new(), held: HashMap::new(), sent: 0 }

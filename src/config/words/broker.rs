@@ -10,7 +10,7 @@ use super::security::TLS_HOLDER;
 use super::standing::{
     ADVISORY, BROKER_PART, DISK_CHECK, FLOW_CONTROL, FOREIGN_JMS, IDLE_DESTINATION, JMX, JVM,
     NETWORK, OFFLINE_SUBSCRIBER, PROXY, SCHEDULER, SECURITY, SERVED, SHELL, STOPS_ON_ERROR,
-    STORE_FORMAT, VIRTUAL,
+    STORE_FORMAT, VIRTUAL_SUBS,
 };
 use super::store::{
     JOB_SCHEDULER_HOLDER, PERSISTENCE_ADAPTER, PERSISTENCE_FACTORY, TEMP_DATA_STORE,
@@ -66,12 +66,12 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
         broker.offline_durable_subscriber_task_schedule, OFFLINE_SUBSCRIBER),
     set!("enableMessageExpirationOnActiveDurableSubs", value::boolean =>
         broker.enable_message_expiration_on_active_durable_subs, BROKER_PART),
-    set!("useVirtualTopics", value::boolean => broker.use_virtual_topics, VIRTUAL),
-    set!("useMirroredQueues", value::boolean => broker.use_mirrored_queues, VIRTUAL),
-    set!("useTempMirroredQueues", value::boolean => broker.use_temp_mirrored_queues, VIRTUAL),
-    set!("useVirtualDestSubs", value::boolean => broker.use_virtual_dest_subs, VIRTUAL),
+    set!("useVirtualTopics", value::boolean => broker.use_virtual_topics, SERVED),
+    set!("useMirroredQueues", value::boolean => broker.use_mirrored_queues, SERVED),
+    set!("useTempMirroredQueues", value::boolean => broker.use_temp_mirrored_queues, SERVED),
+    set!("useVirtualDestSubs", value::boolean => broker.use_virtual_dest_subs, VIRTUAL_SUBS),
     set!("useVirtualDestSubsOnCreation", value::boolean =>
-        broker.use_virtual_dest_subs_on_creation, VIRTUAL),
+        broker.use_virtual_dest_subs_on_creation, VIRTUAL_SUBS),
     set!("cacheTempDestinations", value::boolean => broker.cache_temp_destinations, BROKER_PART),
     set!("timeBeforePurgeTempDestinations", value::millis =>
         broker.time_before_purge_temp_destinations, BROKER_PART),
@@ -123,7 +123,7 @@ const PURE_MASTER: crate::config::vocabulary::Standing =
 const CHILDREN: &[Child<Config>] = &[
     child!("destinationPolicy", DESTINATION_POLICY => broker.policies, SERVED),
     child!("destinations", DESTINATIONS => broker.destinations, SERVED),
-    rule!("destinationInterceptors", VIRTUAL, |to, from, reading| {
+    rule!("destinationInterceptors", SERVED, |to, from, reading| {
         let mut interceptors = Vec::new();
         reading.fill(&INTERCEPTORS, from, &mut interceptors);
         to.broker.destination_interceptors = Some(interceptors);

@@ -33,6 +33,8 @@ pub(in crate::config) const POLLED: Standing =
     NoEffect("a broker that waits for the lock looks for it ten times a second");
 pub(in crate::config) const PAGES: Standing =
     NoEffect("messages are read back as consumers have room for them");
+pub(in crate::config) const COPIES: Standing =
+    NoEffect("all copies of a message share its body, and are stored as one");
 pub(in crate::config) const ARCHIVE: Standing =
     NotServed("journal files that are done with are deleted");
 pub(in crate::config) const ONE_JOURNAL: Standing =
@@ -43,7 +45,8 @@ pub(in crate::config) const FLOW_CONTROL: Standing = NotServed("producers are he
 pub(in crate::config) const NETWORK: Standing = NotServed("no bridge to another broker is opened");
 pub(in crate::config) const SCHEDULER: Standing =
     NotServed("scheduled messages are delivered at once");
-pub(in crate::config) const VIRTUAL: Standing = NotServed("messages stay where they are sent");
+pub(in crate::config) const VIRTUAL_SUBS: Standing =
+    NotServed("consumers of virtual destinations are not told to other brokers");
 pub(in crate::config) const PLUGIN: Standing = NotServed("the broker works without it");
 pub(in crate::config) const POLICY: Standing = NotServed("the broker keeps to ActiveMQ's default");
 pub(in crate::config) const DEAD_LETTER_AUDIT: Standing =
