@@ -43,7 +43,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use self::advisory::Advisories;
-use self::dead_letter::dead_letter;
+use self::dead_letter::Discarding;
 use self::forwarding::Forwarding;
 use self::keeping::Stores;
 use self::options::PolicyEntry;
@@ -58,7 +58,7 @@ use crate::base::Clock;
 use crate::base::id::IdGenerator;
 use crate::openwire::{
     BrokerId, BrokerInfo, ConnectionId, ConnectionInfo, ConsumerInfo, Destination, DestinationInfo,
-    Message, Throwable, XaTransactionId,
+    XaTransactionId,
 };
 use crate::store::{Group, OwnerId, RecoveredOwner};
 
@@ -86,6 +86,8 @@ pub struct Broker {
     clock: Arc<dyn Clock>,
     region: Region,
     forwarding: Forwarding,
+    /// What is to be dropped rather than dead-lettered.
+    discarding: Vec<Discarding>,
     stores: Stores,
     this: Weak<Self>,
     /// Bytes of the messages that wait or are with consumers.
@@ -126,6 +128,7 @@ impl Broker {
             id: Arc::new(BrokerId::new(id)),
             region: Region::new(Policies::new(options.policies.clone())),
             forwarding: Forwarding::new(&options),
+            discarding: Discarding::all(&options.plugins),
             memory: Arc::new(Usage::new(memory_limit)),
             advisories: Advisories::new(options.advisory_support, &ids.generate()),
             clients: Mutex::default(),
@@ -345,36 +348,6 @@ impl Broker {
     fn expired(&self, expired: Expired) {
         for (destination, message) in expired {
             self.expired_on(&destination, &message);
-        }
-    }
-
-    /// Tells of an expired message and dead-letters it where the policy says so.
-    fn expired_on(&self, destination: &Destination, message: &Arc<Message>) {
-        self.message_left("Expired", destination, message);
-        let text = format!("Message Expired. Expiration:{}", message.expiration);
-        self.bury(destination, message, None, &Throwable::new("java.lang.Throwable", &text));
-    }
-
-    /// Sends a message to the dead letter queue of the destination it was on.
-    fn bury(
-        &self,
-        from: &Destination,
-        message: &Arc<Message>,
-        durable: Option<&DurableKey>,
-        cause: &Throwable,
-    ) {
-        let policy = self.region.policies().entry_for(from);
-        let now_ms = self.now_ms();
-        let letter = dead_letter(&policy.dead_letter, message, from, durable, cause, now_ms);
-        let Some(letter) = letter.filter(|_| !from.is_advisory()) else { return };
-        match self.route(letter, false) {
-            Ok(_) => self.message_left("MessageDLQd", from, message),
-            Err(refusal) => {
-                let id = message.message_id.as_ref().map(ToString::to_string).unwrap_or_default();
-                tracing::warn!(
-                    "message {id} from {from} is lost: its dead letter was refused: {refusal}"
-                );
-            }
         }
     }
 

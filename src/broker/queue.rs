@@ -15,6 +15,7 @@
 //! time, waits for nothing and cannot fail; what must happen outside the lock is in [`Effects`].
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -166,6 +167,8 @@ pub struct QueueCell {
     pub owner: Option<OwnerId>,
     /// By which its keepers call it: the journal, and the temporary store.
     pub sides: [std::sync::OnceLock<Arc<Side>>; 2],
+    /// Dead letters were sent here.
+    dead_letters: AtomicBool,
     queue: Mutex<Queue>,
 }
 
@@ -177,7 +180,22 @@ impl QueueCell {
         store_first: bool,
     ) -> Self {
         let queue = Mutex::new(Queue::new(policy, store_first));
-        Self { destination, owner, sides: Default::default(), queue }
+        Self {
+            destination,
+            owner,
+            sides: Default::default(),
+            dead_letters: AtomicBool::new(false),
+            queue,
+        }
+    }
+
+    /// Notes that dead letters are sent here.
+    pub fn holds_dead_letters(&self) {
+        self.dead_letters.store(true, Ordering::Relaxed);
+    }
+
+    pub fn has_dead_letters(&self) -> bool {
+        self.dead_letters.load(Ordering::Relaxed)
     }
 
     /// Takes over what the journal had.

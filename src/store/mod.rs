@@ -47,6 +47,7 @@ mod tests;
 pub mod ticket;
 mod writer;
 
+pub use audit::Audit;
 #[cfg(feature = "planted-bugs")]
 pub use bug::Bug;
 pub use disk::{Disk, RealDisk};

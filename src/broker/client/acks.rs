@@ -116,6 +116,7 @@ impl Broker {
                 self.apply_durable_in(durable, durable::Event::Consumed(keys), group);
             }
             Role::Queue(_) => {
+                self.forget_deaths(&messages);
                 for (queue, keys) in by_queue(messages) {
                     self.apply_in(&queue, Event::Consumed(keys), group);
                 }
@@ -123,6 +124,15 @@ impl Broker {
                 consumer.wake_queues(self);
             }
             Role::Browser(_) | Role::Topic(_) => {}
+        }
+    }
+
+    /// What is taken out of a dead letter queue may die again.
+    fn forget_deaths(&self, messages: &[InFlight]) {
+        for held in messages {
+            if let Some(queue) = held.queue.as_ref().filter(|queue| queue.has_dead_letters()) {
+                self.region.policies().forget_death(&queue.destination, &held.message);
+            }
         }
     }
 

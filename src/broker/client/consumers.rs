@@ -17,7 +17,7 @@ use crate::broker::subscription::topic::TopicFlow;
 use crate::broker::subscription::window::InFlight;
 use crate::broker::subscription::{Filter, Role, Subscription};
 use crate::openwire::{
-    Command, ConsumerControl, ConsumerId, ConsumerInfo, Destination, MessagePull,
+    Command, ConsumerControl, ConsumerId, ConsumerInfo, Destination, DestinationKind, MessagePull,
 };
 use crate::store::{OwnerId, RecoveredOwner, Ticket};
 
@@ -335,6 +335,10 @@ fn of_queue(unacked: &[InFlight], queue: &Arc<QueueCell>) -> Vec<InFlight> {
 
 /// The prefetch that holds for a consumer that asked for `asked`.
 fn policy_prefetch(info: &ConsumerInfo, asked: i32, policy: &PolicyEntry) -> i32 {
+    let class = info.destination.as_ref().map(|destination| destination.class);
+    if class == Some(DestinationKind::TempQueue) {
+        return asked; // ActiveMQ leaves those out, and only those
+    }
     let is_queue = info.destination.as_ref().is_some_and(|destination| destination.is_queue());
     let (stock, ours) = match (is_queue, info.browser, info.subscription_name.is_some()) {
         (true, true, _) => (STOCK_BROWSER_PREFETCH, policy.queue_browser_prefetch),

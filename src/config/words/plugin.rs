@@ -37,7 +37,7 @@ pub(super) static PLUGINS: Words<Config> = Words {
             let options = filled(&REDELIVERY, from, reading);
             to.broker.plugins.push(Plugin::Redelivery(options));
         }),
-        rule!("discardingDLQBrokerPlugin", PLUGIN, |to, from, reading| {
+        rule!("discardingDLQBrokerPlugin", SERVED, |to, from, reading| {
             let options = filled(&DISCARDING_DLQ, from, reading);
             to.broker.plugins.push(Plugin::DiscardingDlq(options));
         }),
@@ -187,7 +187,7 @@ pub(super) static DISCARDING_DLQ: Words<DiscardingDlq> = Words {
         set!("dropAll", value::boolean => drop_all, SERVED),
         set!("dropTemporaryQueues", value::boolean => drop_temporary_queues, SERVED),
         set!("dropTemporaryTopics", value::boolean => drop_temporary_topics, SERVED),
-        set!("dropOnly", value::text => drop_only, SERVED),
+        set!("dropOnly", value::name_patterns => drop_only, SERVED),
         set!("reportInterval", value::count => report_interval, SERVED),
     ],
     children: &[],

@@ -2,7 +2,7 @@
 
 use super::destination::{Patterned, entry};
 use super::standing::{
-    ADVISORY, FLOW_CONTROL, IDLE_DESTINATION, JVM, NETWORK, PAGES, POLICY, SERVED,
+    ADVISORY, FLOW_CONTROL, IDLE_DESTINATION, JVM, NETWORK, PAGES, POLICY, SERVED, STORE_AUDIT,
 };
 use super::strategy;
 use crate::broker::options::policy::{MessageGroupMap, PolicyEntry, PolicyMap};
@@ -88,10 +88,10 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         set!("expireMessagesPeriod", value::millis_or_none => value.expire_messages_period, SERVED),
         set!("maxExpirePageSize", value::count => value.max_expire_page_size, POLICY),
         set!("useCache", value::boolean => value.use_cache, PAGES),
-        set!("enableAudit", value::boolean => value.enable_audit, POLICY),
-        set!("maxProducersToAudit", value::count => value.max_producers_to_audit, POLICY),
-        set!("maxAuditDepth", value::count => value.max_audit_depth, POLICY),
-        set!("maxQueueAuditDepth", value::count => value.max_queue_audit_depth, POLICY),
+        set!("enableAudit", value::boolean => value.enable_audit, STORE_AUDIT),
+        set!("maxProducersToAudit", value::count => value.max_producers_to_audit, STORE_AUDIT),
+        set!("maxAuditDepth", value::count => value.max_audit_depth, STORE_AUDIT),
+        set!("maxQueueAuditDepth", value::count => value.max_queue_audit_depth, STORE_AUDIT),
         set!("sendDuplicateFromStoreToDLQ", value::boolean =>
             value.send_duplicate_from_store_to_dlq, PAGES),
         set!("persistJMSRedelivered", value::boolean => value.persist_jms_redelivered, SERVED),

@@ -33,6 +33,9 @@ pub(in crate::config) const POLLED: Standing =
     NoEffect("a broker that waits for the lock looks for it ten times a second");
 pub(in crate::config) const PAGES: Standing =
     NoEffect("messages are read back as consumers have room for them");
+pub(in crate::config) const STORE_AUDIT: Standing = NoEffect(
+    "the store knows what a client sends again after a failover; a queue drops nothing else",
+);
 pub(in crate::config) const COPIES: Standing =
     NoEffect("all copies of a message share its body, and are stored as one");
 pub(in crate::config) const ARCHIVE: Standing =
@@ -49,8 +52,6 @@ pub(in crate::config) const VIRTUAL_SUBS: Standing =
     NotServed("consumers of virtual destinations are not told to other brokers");
 pub(in crate::config) const PLUGIN: Standing = NotServed("the broker works without it");
 pub(in crate::config) const POLICY: Standing = NotServed("the broker keeps to ActiveMQ's default");
-pub(in crate::config) const DEAD_LETTER_AUDIT: Standing =
-    NotServed("a message that dies again is dead-lettered again");
 pub(in crate::config) const LINK_STEALING: Standing =
     NotServed("a second connection with a client id in use is refused");
 pub(in crate::config) const ADVISORY: Standing = NotServed("that advisory is not sent");

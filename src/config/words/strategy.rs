@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::destination::ONE;
-use super::standing::{DEAD_LETTER_AUDIT, JVM, SERVED};
+use super::standing::{JVM, SERVED};
 use crate::broker::options::policy::{
     ConditionalBridgeFilter, Cursor, DeadLetterStrategy, DeadLetterTarget, DispatchPolicy,
     DurableCursor, EvictionOrder, IndividualDeadLetters, MessageEviction, MessageGroupMap,
@@ -34,11 +34,11 @@ const PROCESS_EXPIRED: Attribute<DeadLetterStrategy> =
 const PROCESS_NON_PERSISTENT: Attribute<DeadLetterStrategy> =
     set!("processNonPersistent", value::boolean => process_non_persistent, SERVED);
 const ENABLE_AUDIT: Attribute<DeadLetterStrategy> =
-    set!("enableAudit", value::boolean => enable_audit, DEAD_LETTER_AUDIT);
+    set!("enableAudit", value::boolean => enable_audit, SERVED);
 const MAX_PRODUCERS: Attribute<DeadLetterStrategy> =
-    set!("maxProducersToAudit", value::count => max_producers_to_audit, DEAD_LETTER_AUDIT);
+    set!("maxProducersToAudit", value::count => max_producers_to_audit, SERVED);
 const MAX_AUDIT_DEPTH: Attribute<DeadLetterStrategy> =
-    set!("maxAuditDepth", value::count => max_audit_depth, DEAD_LETTER_AUDIT);
+    set!("maxAuditDepth", value::count => max_audit_depth, SERVED);
 const EXPIRATION: Attribute<DeadLetterStrategy> =
     set!("expiration", value::millis_or_none => expiration, SERVED);
 

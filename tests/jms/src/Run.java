@@ -26,7 +26,7 @@ public final class Run {
             Transactions.class, Selectors.class, Browsing.class, Topics.class, DurableSubscribers.class,
             TemporaryDestinations.class, CompositeAndWildcard.class, Consumers.class, Groups.class,
             Prefetch.class, Producers.class, Expiry.class,
-            VirtualTopics.class, VirtualDestinations.class, MirroredQueues.class,
+            VirtualTopics.class, VirtualDestinations.class, MirroredQueues.class, Policies.class, DeadLetters.class,
             RawCommands.class, Advisories.class, WireFormats.class,
             Classics.class, Failover.class, Scale.class, Stopping.class,
             PersistenceAfterStop.class, PersistenceAfterKill.class, XaRecovery.class, Audit.class);
