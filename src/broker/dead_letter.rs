@@ -27,11 +27,13 @@ pub struct Discarding {
 impl Discarding {
     /// Those among the plugins of a configuration.
     pub fn all(plugins: &[Plugin]) -> Vec<Self> {
-        let options = plugins.iter().filter_map(|plugin| match plugin {
-            Plugin::DiscardingDlq(options) => Some(options.clone()),
-            _ => None,
-        });
-        options.map(|options| Self { options, dropped: AtomicU64::new(0) }).collect()
+        let mut all = Vec::new();
+        for plugin in plugins {
+            if let Plugin::DiscardingDlq(options) = plugin {
+                all.push(Self { options: options.clone(), dropped: AtomicU64::new(0) });
+            }
+        }
+        all
     }
 
     /// Whether what dies at `from` is dropped. Says now and then how much that was.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use lru::LruCache;
 use parking_lot::Mutex;
+use regex::Regex;
 
 use super::options::BrokerOptions;
 use super::options::forwarding::{Composite, Interceptor, MirroredQueue, VirtualTopic};
@@ -45,6 +46,8 @@ pub struct Forwarding {
 pub struct Virtual {
     pub options: VirtualTopic,
     pattern: Destination,
+    /// What the name of a queue of it fits, with the topic's name in brackets.
+    queue_name: Option<Regex>,
     /// The queues of a topic, as they were at a state of the region.
     fan_outs: Mutex<LruCache<Arc<Destination>, FanOut>>,
 }
@@ -118,6 +121,15 @@ impl Forwarding {
         })
     }
 
+    /// The virtual topics that are copied to this queue.
+    pub fn topics_of<'a>(
+        &'a self,
+        queue: &'a Destination,
+    ) -> impl Iterator<Item = Destination> + 'a {
+        let plain = queue.class == DestinationKind::Queue;
+        self.virtual_topics.iter().filter(move |_| plain).filter_map(|it| it.topic_of(queue))
+    }
+
     /// Whether a consumer of the queues `pattern` is to have a queue of that very name: what is published
     /// to a topic that has no queue yet waits for it there.
     pub fn wants_queue_named(&self, pattern: &Destination) -> bool {
@@ -138,7 +150,17 @@ fn by_default(options: &BrokerOptions) -> Vec<Interceptor> {
 impl Virtual {
     fn new(options: VirtualTopic) -> Self {
         let pattern = Destination::topic(&options.name);
-        Self { options, pattern, fan_outs: Mutex::new(LruCache::new(FAN_OUTS_MAX)) }
+        let part = |text: &str| regex::escape(text).replace(r"\*", "[^.]*");
+        let (prefix, postfix) = (part(&options.prefix), part(&options.postfix));
+        let queue_name = Regex::new(&format!("^{prefix}(.*){postfix}$")).ok();
+        Self { options, pattern, queue_name, fan_outs: Mutex::new(LruCache::new(FAN_OUTS_MAX)) }
+    }
+
+    /// The topic that is copied to a queue of this name.
+    fn topic_of(&self, queue: &Destination) -> Option<Destination> {
+        let name = queue.name();
+        let topic = self.queue_name.as_ref()?.captures(&name)?.get(1)?;
+        Some(Destination::topic(topic.as_str())).filter(|topic| self.pattern.matches(topic))
     }
 
     /// The queues that a topic is copied to.

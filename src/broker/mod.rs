@@ -17,6 +17,7 @@ mod advisory;
 pub mod backlog;
 pub mod client;
 pub mod dead_letter;
+pub mod eviction;
 pub mod forwarding;
 pub mod groups;
 pub mod keeping;
@@ -25,7 +26,9 @@ pub mod options;
 pub mod outbox;
 mod placing;
 pub mod policy;
+mod policy_advisory;
 pub mod queue;
+pub mod recovery;
 pub mod refusal;
 pub mod region;
 mod restore;
@@ -365,7 +368,7 @@ impl Broker {
                 }
             }
             Cell::Topic(topic) => {
-                topic.remove();
+                self.memory.free(topic.remove());
                 self.forget_owner(topic.owner, &Removed::default());
             }
         }
@@ -384,7 +387,7 @@ impl Broker {
         use crate::openwire::DestinationKind::{Queue, TempQueue};
         for cell in self.region.all(Queue).into_iter().chain(self.region.all(TempQueue)) {
             if let Cell::Queue(queue) = cell
-                && queue.policy().is_expire_due(since_ms, now_ms)
+                && queue.policy.is_expire_due(since_ms, now_ms)
             {
                 self.apply(&queue, Event::Expire);
             }

@@ -20,7 +20,7 @@ use super::region::Cell;
 use super::subscription::durable::{self, Durable};
 use super::topic::TopicCell;
 use super::{Broker, keeping};
-use crate::openwire::{Destination, Message};
+use crate::openwire::{ConsumerInfo, Destination, Message};
 use crate::store::{Add, Entry, Group, Key, Ticket};
 
 /// A message on its way into a destination.
@@ -212,7 +212,9 @@ impl Broker {
                 self.memory.take(bytes);
                 let event = Event::Send { key, message: Arc::clone(&message), keeper };
                 let there = self.apply(&queue, event);
-                if !there {
+                if there {
+                    self.delivered(&queue.destination, &queue.policy, &message);
+                } else {
                     self.memory.free(bytes);
                 }
                 (Arc::clone(&queue.destination), there)
@@ -226,14 +228,7 @@ impl Broker {
             return;
         }
         // The destination was removed meanwhile: it is made again.
-        let mut group = Group::default();
-        let mut placements = Vec::new();
-        let mut way = Way { group: &mut group, placements: &mut placements, forwards: 0 };
-        if let Err(refusal) = self.place_at(&at, Arc::unwrap_or_clone(message), &mut way) {
-            tracing::warn!("a message is lost whose destination was removed: {refusal}");
-        }
-        let _ticket = self.append(group);
-        placements.into_iter().for_each(|placement| self.put(placement));
+        self.send_at(&at, Arc::unwrap_or_clone(message));
     }
 
     /// Gives a message to everyone who hears a topic. `false` when the topic was removed meanwhile.
@@ -244,11 +239,36 @@ impl Broker {
         keeper: Keeper,
         message: &Arc<Message>,
     ) -> bool {
-        let there = topic.publish(message, self);
-        for (durable, key) in durables.into_iter().filter(|_| there) {
+        let Some(published) = topic.publish(message, self) else { return false };
+        for (durable, key) in durables {
             let message = Arc::clone(message);
             self.apply_durable(&durable, durable::Event::Publish { key, message, keeper });
         }
-        there
+        self.published(topic, message, published);
+        true
+    }
+
+    /// Puts what a topic has kept into a queue of it that gets its first consumer.
+    pub(super) fn recover_queue(&self, queue: &Arc<QueueCell>, info: &ConsumerInfo) {
+        for topic in self.forwarding.topics_of(&queue.destination) {
+            let topic = Arc::new(topic);
+            let Some(Cell::Topic(cell)) = self.region.get(&topic) else { continue };
+            for message in cell.recovered_for(info, self) {
+                let copy = copy_for(&message, &queue.destination, &topic);
+                self.send_at(&queue.destination, copy);
+            }
+        }
+    }
+
+    /// Takes a message to this very destination.
+    fn send_at(&self, at: &Arc<Destination>, message: Message) {
+        let mut group = Group::default();
+        let mut placements = Vec::new();
+        let mut way = Way { group: &mut group, placements: &mut placements, forwards: 0 };
+        if let Err(refusal) = self.place_at(at, message, &mut way) {
+            tracing::warn!("a message to {at} is lost: {refusal}");
+        }
+        let _ticket = self.append(group);
+        placements.into_iter().for_each(|placement| self.put(placement));
     }
 }

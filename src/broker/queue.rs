@@ -169,6 +169,7 @@ pub struct QueueCell {
     pub sides: [std::sync::OnceLock<Arc<Side>>; 2],
     /// Dead letters were sent here.
     dead_letters: AtomicBool,
+    pub policy: Arc<PolicyEntry>,
     queue: Mutex<Queue>,
 }
 
@@ -179,12 +180,13 @@ impl QueueCell {
         owner: Option<OwnerId>,
         store_first: bool,
     ) -> Self {
-        let queue = Mutex::new(Queue::new(policy, store_first));
+        let queue = Mutex::new(Queue::new(Arc::clone(&policy), store_first));
         Self {
             destination,
             owner,
             sides: Default::default(),
             dead_letters: AtomicBool::new(false),
+            policy,
             queue,
         }
     }
@@ -318,10 +320,6 @@ impl QueueCell {
     /// Messages that wait for a consumer.
     pub fn pending_count(&self) -> usize {
         self.queue.lock().pending.len()
-    }
-
-    pub fn policy(&self) -> Arc<PolicyEntry> {
-        Arc::clone(&self.queue.lock().policy)
     }
 
     /// Bytes of its messages in memory.

@@ -31,6 +31,9 @@ pub enum Refusal {
     /// A two-phase commit of a branch that is not prepared.
     #[error("Cannot commit 2 phase if the transaction has not been prepared: {transaction}")]
     XaProtocol { transaction: String },
+    /// The commit of a transaction of which something was refused.
+    #[error("COMMIT FAILED: Transaction marked rollback only")]
+    RollbackOnly { cause: Throwable },
     #[error("{0}")]
     ResourceAllocation(String),
     /// A `javax.jms.JMSException` without a class of its own.
@@ -60,9 +63,9 @@ impl Refusal {
             Self::DestinationDoesNotExist { .. } => {
                 "org.apache.activemq.DestinationDoesNotExistException"
             }
-            Self::NoSuchTransaction { xa: true, .. } | Self::XaProtocol { .. } => {
-                "javax.transaction.xa.XAException"
-            }
+            Self::NoSuchTransaction { xa: true, .. }
+            | Self::XaProtocol { .. }
+            | Self::RollbackOnly { .. } => "javax.transaction.xa.XAException",
             Self::ResourceAllocation(_) => "javax.jms.ResourceAllocationException",
             Self::DurableInUse { .. }
             | Self::DurableActive
@@ -79,13 +82,21 @@ impl Refusal {
         if matches!(self, Self::NoSuchTransaction { xa: true, .. }) {
             return Some(XAER_NOTA);
         }
+        if matches!(self, Self::RollbackOnly { .. }) {
+            return Some(XA_RBROLLBACK);
+        }
         matches!(self, Self::XaProtocol { .. }).then_some(XAER_PROTO)
     }
 
     /// The exception as it travels.
     pub fn to_throwable(&self) -> Throwable {
         if let Some(code) = self.xa_code() {
-            return Throwable::new(self.class_name(), &format!("{self} xaErrorCode:{code}"));
+            let text = format!("{self} xaErrorCode:{code}");
+            let mut throwable = Throwable::new(self.class_name(), &text);
+            if let Self::RollbackOnly { cause } = self {
+                throwable.cause = Some(Box::new(cause.clone()));
+            }
+            return throwable;
         }
         if let Self::InvalidSelector(exception) = self {
             return exception.clone();
@@ -96,6 +107,8 @@ impl Refusal {
 
 /// `XAException.XAER_NOTA`: there is no such branch.
 const XAER_NOTA: i32 = -4;
+/// `XAException.XA_RBROLLBACK`: rolled back.
+const XA_RBROLLBACK: i32 = 100;
 /// `XAException.XAER_PROTO`: not in this state of the branch.
 const XAER_PROTO: i32 = -6;
 

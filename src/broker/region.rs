@@ -294,7 +294,7 @@ fn join(cell: &Cell, consumer: &Arc<Subscription>, moment: Moment) {
             let effects = queue.apply(Event::Subscribe(Arc::clone(consumer)), moment);
             debug_assert!(effects.is_some_and(|effects| effects.expired.is_empty()), "not new");
         }
-        (Cell::Topic(topic), Role::Topic(_)) => topic.subscribe(Arc::clone(consumer)),
+        (Cell::Topic(topic), Role::Topic(_)) => topic.subscribe_first(consumer),
         // A browser sees what was there when it came; durable subscriptions join by themselves.
         (Cell::Queue(_), Role::Browser(_) | Role::Topic(_) | Role::Durable(_))
         | (Cell::Topic(_), Role::Queue(_) | Role::Browser(_) | Role::Durable(_)) => {}

@@ -7,9 +7,11 @@ use parking_lot::Mutex;
 
 use super::Broker;
 use super::options::PolicyEntry;
+use super::recovery::Kept;
 use super::subscription::Subscription;
 use super::subscription::durable::Durable;
-use crate::openwire::{ConsumerId, Destination, Message};
+use super::subscription::topic::Outcome;
+use crate::openwire::{ConsumerId, ConsumerInfo, Destination, Message};
 use crate::store::{Key, OwnerId};
 
 /// A topic under its lock, which keeps what one producer published in order for every consumer.
@@ -28,7 +30,40 @@ pub struct TopicCell {
 struct Topic {
     consumers: Vec<Arc<Subscription>>,
     durables: Vec<Arc<Durable>>,
+    /// For consumers that come later, where the policy says so.
+    kept: Option<Box<Kept>>,
     removed: bool,
+}
+
+/// What follows, outside the lock, from publishing a message.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// Whether anybody hears the topic.
+    pub heard: bool,
+    pub outcomes: Vec<(Arc<Subscription>, Outcome)>,
+}
+
+impl Topic {
+    fn recovered_for(
+        &self,
+        info: &ConsumerInfo,
+        policy: &PolicyEntry,
+        broker: &Broker,
+    ) -> Vec<Arc<Message>> {
+        let asks = info.retroactive || policy.always_retroactive;
+        let kept = self.kept.as_ref().filter(|_| asks);
+        kept.map(|kept| kept.recovered(broker.now_ms())).unwrap_or_default()
+    }
+
+    /// Keeps a message, where the policy says so.
+    fn keep(&mut self, message: &Arc<Message>, broker: &Broker) {
+        if let Some(kept) = &mut self.kept {
+            let before = kept.bytes();
+            kept.add(message, broker.now_ms(), broker.is_memory_short());
+            broker.memory.take(kept.bytes().saturating_sub(before));
+            broker.memory.free(before.saturating_sub(kept.bytes()));
+        }
+    }
 }
 
 impl TopicCell {
@@ -37,11 +72,12 @@ impl TopicCell {
         policy: Arc<PolicyEntry>,
         owner: Option<OwnerId>,
     ) -> Self {
+        let kept = policy.subscription_recovery.as_ref().map(|it| Box::new(Kept::new(it)));
         Self {
             destination,
             policy,
             owner,
-            topic: Mutex::default(),
+            topic: Mutex::new(Topic { kept, ..Topic::default() }),
             enqueued: AtomicU64::new(0),
             producers: AtomicI32::new(0),
         }
@@ -55,27 +91,65 @@ impl TopicCell {
         topic.durables.iter().filter_map(wanted).collect()
     }
 
-    /// Gives the message to the consumers that hear this topic, apart from durable subscriptions. `false`
+    /// Gives the message to the consumers that hear this topic, apart from durable subscriptions. `None`
     /// when the topic was removed meanwhile.
-    pub fn publish(&self, message: &Arc<Message>, broker: &Broker) -> bool {
-        let topic = self.topic.lock();
+    pub fn publish(&self, message: &Arc<Message>, broker: &Broker) -> Option<Published> {
+        let mut topic = self.topic.lock();
         if topic.removed {
-            return false;
+            return None;
         }
         self.enqueued.fetch_add(1, Ordering::Relaxed);
+        let heard = !topic.consumers.is_empty() || !topic.durables.is_empty();
+        let mut published = Published { heard, ..Published::default() };
         for consumer in &topic.consumers {
             if consumer.filter.accepts(message, message.redelivery_counter) {
-                consumer.publish(message, &self.destination, broker);
+                let outcome = consumer.publish(message, &self.destination, broker);
+                if !outcome.is_nothing() {
+                    published.outcomes.push((Arc::clone(consumer), outcome));
+                }
             }
         }
-        true
+        topic.keep(message, broker);
+        Some(published)
     }
 
-    /// Adds a consumer; one that is here by another name of its composite stays here once.
-    pub fn subscribe(&self, consumer: Arc<Subscription>) {
+    /// Adds a consumer, and gives it what was kept for it; one that is here by another name of its
+    /// composite stays here once. Returns what follows from that outside the lock; `None` when the topic
+    /// was removed meanwhile.
+    pub fn subscribe(&self, consumer: &Arc<Subscription>, broker: &Broker) -> Option<Vec<Outcome>> {
         let mut topic = self.topic.lock();
-        if topic.consumers.iter().all(|other| other.id != consumer.id) {
-            topic.consumers.push(consumer);
+        if topic.removed {
+            return None;
+        }
+        if topic.consumers.iter().any(|other| other.id == consumer.id) {
+            return Some(Vec::new());
+        }
+        topic.consumers.push(Arc::clone(consumer));
+        let mut outcomes = Vec::new();
+        for message in topic.recovered_for(&consumer.info, &self.policy, broker) {
+            if consumer.filter.accepts(&message, 0) {
+                outcomes.push(consumer.publish(&message, &self.destination, broker));
+            }
+        }
+        Some(outcomes)
+    }
+
+    /// The same where nothing was published yet.
+    pub fn subscribe_first(&self, consumer: &Arc<Subscription>) {
+        self.topic.lock().consumers.push(Arc::clone(consumer));
+    }
+
+    /// What was kept, for a consumer that asks for it.
+    pub fn recovered_for(&self, info: &ConsumerInfo, broker: &Broker) -> Vec<Arc<Message>> {
+        self.topic.lock().recovered_for(info, &self.policy, broker)
+    }
+
+    /// Drops what was kept too long.
+    pub fn drop_older(&self, broker: &Broker) {
+        if let Some(kept) = &mut self.topic.lock().kept {
+            let before = kept.bytes();
+            kept.drop_older(broker.now_ms());
+            broker.memory.free(before - kept.bytes());
         }
     }
 
@@ -94,10 +168,13 @@ impl TopicCell {
         self.topic.lock().durables.retain(|other| !Arc::ptr_eq(other, durable));
     }
 
-    /// Forgets everyone; later publishing has no effect.
-    pub fn remove(&self) {
+    /// Forgets everyone and everything; later publishing has no effect. Returns the bytes of memory that
+    /// became free.
+    pub fn remove(&self) -> usize {
         let mut topic = self.topic.lock();
+        let freed = topic.kept.as_ref().map_or(0, |kept| kept.bytes());
         *topic = Topic { removed: true, ..Topic::default() };
+        freed
     }
 
     /// Consumers now here, durable ones that are away included.

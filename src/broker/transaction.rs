@@ -15,7 +15,7 @@ use super::queue::QueueCell;
 use super::subscription::Subscription;
 use super::subscription::durable::Durable;
 use super::subscription::window::InFlight;
-use crate::openwire::{ConnectionId, Message};
+use crate::openwire::{ConnectionId, Message, Throwable};
 use crate::store::Key;
 
 /// One thing that waits for the commit.
@@ -54,4 +54,6 @@ pub struct Transaction {
     pub owner: Option<Arc<ConnectionId>>,
     /// Prepared: takes no more steps, survives its connection.
     pub prepared: bool,
+    /// Why it cannot commit: something that nobody waited for was refused.
+    pub refused: Option<Throwable>,
 }

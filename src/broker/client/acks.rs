@@ -112,11 +112,22 @@ impl Broker {
     ) {
         match &consumer.role {
             Role::Durable(durable) => {
+                for held in &messages {
+                    if let Some(topic) = &held.message.destination {
+                        let policy = self.region.policies().entry_for(topic);
+                        self.was_consumed(topic, &policy, &held.message);
+                    }
+                }
                 let keys = messages.iter().map(|held| held.key).collect();
                 self.apply_durable_in(durable, durable::Event::Consumed(keys), group);
             }
             Role::Queue(_) => {
                 self.forget_deaths(&messages);
+                for held in &messages {
+                    if let Some(queue) = &held.queue {
+                        self.was_consumed(&queue.destination, &queue.policy, &held.message);
+                    }
+                }
                 for (queue, keys) in by_queue(messages) {
                     self.apply_in(&queue, Event::Consumed(keys), group);
                 }

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use super::{Client, removal_of};
 use crate::broker::advisory::listens;
+use crate::broker::backlog::Keeper;
 use crate::broker::options::PolicyEntry;
 use crate::broker::options::policy::PendingMessageLimit;
 use crate::broker::queue::{Event, QueueCell};
@@ -135,7 +136,9 @@ impl Client {
         } else if is_queue {
             Role::Queue(Mutex::default())
         } else {
-            Role::Topic(Mutex::new(TopicFlow::new(info.prefetch_size, pending_limit(info, policy))))
+            let limit = pending_limit(info, policy);
+            let flow = TopicFlow::new(info.prefetch_size, limit, policy.eviction.clone());
+            Role::Topic(Mutex::new(flow))
         };
         let consumer = self.register(info, filter, role, policy)?;
         if !matches!(consumer.role, Role::Browser(_)) {
@@ -170,7 +173,8 @@ impl Client {
     }
 
     fn join(&self, cell: &Cell, consumer: &Arc<Subscription>) {
-        match (cell, &consumer.role) {
+        let broker = &self.broker;
+        let joined = match (cell, &consumer.role) {
             (Cell::Queue(queue), Role::Queue(queues)) => {
                 {
                     // A composite may name it twice, or be faster than a pattern that fits it.
@@ -180,12 +184,35 @@ impl Client {
                     }
                     queues.push(Arc::clone(queue));
                 }
-                self.broker.apply(queue, Event::Subscribe(Arc::clone(consumer)));
+                if queue.consumer_count() == 0 {
+                    broker.recover_queue(queue, &consumer.info);
+                }
+                let joined = broker.apply(queue, Event::Subscribe(Arc::clone(consumer)));
+                if !joined {
+                    queues.lock().retain(|other| !Arc::ptr_eq(other, queue));
+                }
+                joined
             }
-            (Cell::Topic(topic), Role::Topic(_)) => topic.subscribe(Arc::clone(consumer)),
+            (Cell::Topic(topic), Role::Topic(_)) => match topic.subscribe(consumer, broker) {
+                Some(outcomes) => {
+                    for outcome in outcomes {
+                        broker.offered(topic, consumer, outcome);
+                    }
+                    true
+                }
+                None => false,
+            },
             // A composite of both kinds is consumed by the kind of its first member.
             (Cell::Queue(_), Role::Browser(_) | Role::Topic(_) | Role::Durable(_))
-            | (Cell::Topic(_), Role::Queue(_) | Role::Browser(_) | Role::Durable(_)) => {}
+            | (Cell::Topic(_), Role::Queue(_) | Role::Browser(_) | Role::Durable(_)) => true,
+        };
+        if joined {
+            return;
+        }
+        // It was removed meanwhile, and is made again; a temporary one is gone for good.
+        match broker.find(cell.destination(), None) {
+            Ok(again) => self.join(&again, consumer),
+            Err(gone) => tracing::debug!("{} has no more {gone}", consumer.id),
         }
     }
 
@@ -204,13 +231,16 @@ impl Client {
         for member in members.iter().filter(|member| !member.is_pattern()) {
             self.broker.find(&Arc::new(member.clone()), None)?;
         }
-        let durable = self.broker.durable(key, info, members, filter)?;
+        let (durable, created) = self.broker.durable(key, info, members, filter)?;
         let role = Role::Durable(Arc::clone(&durable));
         let consumer = self.register(info, filter.clone(), role, policy)?;
         if !durable.activate(&consumer) {
             self.state.lock().consumers.remove(&consumer.id);
             let DurableKey { client_id, name } = durable.key.clone();
             return Err(Refusal::DurableInUse { client_id, name });
+        }
+        if created {
+            self.broker.recover_durable(&durable, members);
         }
         consumer.wake(&self.broker);
         Ok(consumer)
@@ -367,14 +397,15 @@ fn pending_limit(info: &ConsumerInfo, policy: &PolicyEntry) -> Option<usize> {
 }
 
 impl crate::broker::Broker {
-    /// The durable subscription of this key: as it is, made anew if it changed, or made.
+    /// The durable subscription of this key: as it is, made anew if it changed, or made. With whether it
+    /// is new.
     fn durable(
         &self,
         key: DurableKey,
         info: &Arc<ConsumerInfo>,
         members: &[Destination],
         filter: &Filter,
-    ) -> Result<Arc<Durable>, Refusal> {
+    ) -> Result<(Arc<Durable>, bool), Refusal> {
         let mut durables = self.durables.lock();
         if let Some(durable) = durables.get(&key) {
             if durable.is_active() {
@@ -385,7 +416,7 @@ impl crate::broker::Broker {
                 && durable.info.destination == info.destination
                 && durable.info.no_local == info.no_local;
             if same {
-                return Ok(Arc::clone(durable));
+                return Ok((Arc::clone(durable), false));
             }
             self.region.leave_durable(durable);
             self.end_durable(durable);
@@ -394,7 +425,28 @@ impl crate::broker::Broker {
         let durable = self.make_durable(key.clone(), info, filter, owner, None);
         self.join_topics(&durable, members);
         durables.insert(key, Arc::clone(&durable));
-        Ok(durable)
+        Ok((durable, true))
+    }
+
+    /// Gives a new durable subscription what its topics have kept, where it asks for that.
+    fn recover_durable(&self, durable: &Arc<Durable>, members: &[Destination]) {
+        for member in members {
+            let cells = if member.is_pattern() {
+                self.region.matching(member)
+            } else {
+                self.region.get(member).into_iter().collect()
+            };
+            for cell in cells {
+                let Cell::Topic(topic) = cell else { continue };
+                for message in topic.recovered_for(&durable.info, self) {
+                    if let Some(key) = durable.reserve(&message) {
+                        let keeper = Keeper::Memory;
+                        let event = durable::Event::Publish { key, message, keeper };
+                        self.apply_durable(durable, event);
+                    }
+                }
+            }
+        }
     }
 
     pub(in crate::broker) fn join_topics(&self, durable: &Arc<Durable>, members: &[Destination]) {

@@ -217,6 +217,14 @@ impl Broker {
         }
     }
 
+    fn tell_full(&self, destination: &Destination, producer: Option<&Arc<ProducerInfo>>) {
+        let used = match self.region.get(destination) {
+            Some(Cell::Queue(queue)) => queue.memory_bytes(),
+            Some(Cell::Topic(_)) | None => self.memory.used(),
+        };
+        self.is_full(destination, producer, used);
+    }
+
     /// Whether messages for this destination have to wait for memory.
     fn is_full_for(&self, destination: &Destination) -> bool {
         if self.memory.is_full() || !self.region.policies().limit_memory() {
@@ -249,6 +257,8 @@ impl Client {
         }
         if let Some(destination) = &info.destination {
             self.broker.producers_changed(destination, Command::ProducerInfo(Arc::clone(info)));
+        } else {
+            self.broker.anonymous_producers_changed(Command::ProducerInfo(Arc::clone(info)));
         }
         Ok(())
     }
@@ -268,7 +278,12 @@ impl Client {
     }
 
     pub(super) fn dispose_producer(&self, info: &ProducerInfo) {
-        let Some(destination) = &info.destination else { return };
+        let Some(destination) = &info.destination else {
+            if let Some(id) = info.producer_id.clone().map(Command::ProducerId) {
+                self.broker.anonymous_producers_changed(removal_of(id));
+            }
+            return;
+        };
         for member in destination.members() {
             if let Some(cell) = self.broker.region.get(&member) {
                 cell.producers(-1);
@@ -296,6 +311,11 @@ impl Client {
         self.room_at(destination, message)
     }
 
+    fn producer(&self, message: &Message) -> Option<Arc<ProducerInfo>> {
+        let id = message.producer_id.as_ref()?;
+        self.state.lock().producers.get(id).cloned()
+    }
+
     fn room_at(&self, destination: &Arc<Destination>, message: &Message) -> Result<Room, Refusal> {
         if destination.is_advisory() {
             return Ok(Room::Free);
@@ -303,6 +323,9 @@ impl Client {
         let Some(shortage) = self.broker.held_by(destination, message.persistent) else {
             return Ok(Room::Free);
         };
+        if shortage == Shortage::Memory {
+            self.broker.tell_full(destination, self.producer(message).as_ref());
+        }
         if self.broker.fails_when_full(destination) && shortage != Shortage::Writing {
             return Err(no_space(shortage, destination));
         }

@@ -40,6 +40,7 @@ impl Client {
         match info.kind {
             transaction_kind::BEGIN => self.begin(id)?,
             transaction_kind::PREPARE => {
+                self.check_refused(id)?;
                 let (result, prepared) = self.prepare(id)?;
                 ticket = prepared;
                 answer = IntegerResponse { result, ..IntegerResponse::default() }.into();
@@ -49,6 +50,7 @@ impl Client {
                 if two_phases && !self.with(id, |transaction| transaction.prepared)? {
                     return Err(Refusal::XaProtocol { transaction: id.to_string() });
                 }
+                self.check_refused(id)?;
                 let transaction = self.take(id)?;
                 ticket = self.broker.commit(id, transaction, wanted);
             }
@@ -60,6 +62,30 @@ impl Client {
             other => return Err(Refusal::Jms(format!("Unknown transaction info type: {other}"))),
         }
         Ok((answer, ticket))
+    }
+
+    /// Notes that something was refused that this transaction did and nobody waited for
+    /// (`rollbackOnlyOnAsyncException`). An unknown transaction cannot commit anyway.
+    pub fn refuse_commit(&self, id: &TransactionId, why: &Refusal) {
+        if !self.broker.options.rollback_only_on_async_exception {
+            return;
+        }
+        let note = |transaction: &mut Transaction| {
+            transaction.refused.get_or_insert_with(|| why.to_throwable());
+        };
+        if self.with(id, note).is_err() {
+            tracing::debug!("{id} has ended before what was refused in it: {why}");
+        }
+    }
+
+    /// A transaction that cannot commit is rolled back.
+    fn check_refused(&self, id: &TransactionId) -> Result<(), Refusal> {
+        let Some(cause) = self.with(id, |transaction| transaction.refused.clone())? else {
+            return Ok(());
+        };
+        let transaction = self.take(id)?;
+        let _ticket = self.broker.roll_back(Some(id), transaction, false);
+        Err(Refusal::RollbackOnly { cause })
     }
 
     /// Opens a transaction; one that is open already stays as it is.

@@ -2,6 +2,7 @@
 //!
 //! * [`window`] counts what a queue consumer or durable subscriber holds and what an ack takes.
 //! * [`topic`] is the flow of a plain topic consumer, which holds only a count.
+//! * [`pace`] is how fast it acknowledges.
 //! * [`durable`] is a durable subscription, which outlives its consumers.
 //! * [`browse`] walks a queue for a browser.
 //!
@@ -9,6 +10,7 @@
 
 pub mod browse;
 pub mod durable;
+pub mod pace;
 pub mod topic;
 pub mod window;
 
@@ -20,6 +22,7 @@ use parking_lot::Mutex;
 
 use self::browse::Browse;
 use self::durable::Durable;
+use self::pace::Pace;
 use self::topic::TopicFlow;
 use self::window::{Acked, InFlight, Window};
 use super::outbox::{Delivery, Outbox, Resume};
@@ -90,6 +93,8 @@ pub struct Subscription {
     broker: Weak<Broker>,
     /// Noted in the outbox, to be resumed when that has room.
     waiting: AtomicBool,
+    /// For the slow consumer strategies.
+    pub pace: Pace,
 }
 
 #[derive(Debug)]
@@ -125,7 +130,13 @@ impl Subscription {
             outbox: Arc::clone(outbox),
             broker: Arc::downgrade(broker),
             waiting: AtomicBool::new(false),
+            pace: Pace::new(broker.now_ms()),
         }
+    }
+
+    /// Notes that this consumer is slow now.
+    pub fn found_slow(&self, now_ms: i64) {
+        self.pace.slow(now_ms);
     }
 
     /// Whether a message may be delivered now: the window has room and the peer reads.

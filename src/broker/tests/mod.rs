@@ -14,8 +14,8 @@ use super::*;
 use crate::base::ManualClock;
 use crate::openwire::{
     Command, ConnectionId, ConsumerControl, ConsumerId, DestinationKind, LocalTransactionId,
-    MessageAck, MessageId, MessagePull, ProducerId, TransactionId, TransactionInfo, ack_type,
-    transaction_kind,
+    Message, MessageAck, MessageId, MessagePull, ProducerId, TransactionId, TransactionInfo,
+    ack_type, transaction_kind,
 };
 
 /// A broker with named clients; each client has one session.

@@ -8,9 +8,9 @@ use super::plugin::PLUGINS;
 use super::policy::DESTINATION_POLICY;
 use super::security::TLS_HOLDER;
 use super::standing::{
-    ADVISORY, BROKER_PART, DISK_CHECK, FLOW_CONTROL, FOREIGN_JMS, IDLE_DESTINATION, JMX, JVM,
-    NETWORK, OFFLINE_SUBSCRIBER, PROXY, SCHEDULER, SECURITY, SERVED, SHELL, STOPS_ON_ERROR,
-    STORE_FORMAT, VIRTUAL_SUBS,
+    BROKER_PART, DISK_CHECK, FLOW_CONTROL, FOREIGN_JMS, IDLE_DESTINATION, JMX, JVM, NETWORK,
+    OFFLINE_SUBSCRIBER, PROXY, SCHEDULER, SECURITY, SERVED, SHELL, STOPS_ON_ERROR, STORE_FORMAT,
+    VIRTUAL_SUBS,
 };
 use super::store::{
     JOB_SCHEDULER_HOLDER, PERSISTENCE_ADAPTER, PERSISTENCE_FACTORY, TEMP_DATA_STORE,
@@ -45,7 +45,7 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
         broker.system_exit_on_shutdown_exit_code, SHELL),
     set!("advisorySupport", value::boolean => broker.advisory_support, SERVED),
     set!("anonymousProducerAdvisorySupport", value::boolean =>
-        broker.anonymous_producer_advisory_support, ADVISORY),
+        broker.anonymous_producer_advisory_support, SERVED),
     set!("schedulerSupport", value::boolean => broker.scheduler_support, SCHEDULER),
     set!("maxSchedulerRepeatAllowed", value::count =>
         broker.max_scheduler_repeat_allowed, SCHEDULER),
@@ -88,7 +88,7 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
     set!("adjustUsageLimits", value::boolean => broker.adjust_usage_limits, SERVED),
     set!("maxUncommittedCount", value::count_or_none => broker.max_uncommitted_count, SERVED),
     set!("rollbackOnlyOnAsyncException", value::boolean =>
-        broker.rollback_only_on_async_exception, BROKER_PART),
+        broker.rollback_only_on_async_exception, SERVED),
     set!("storeOpenWireVersion", value::integer => broker.store_open_wire_version, STORE_FORMAT),
     set!("maxInflatedDataSize", value::bytes => broker.max_inflated_data_size, BROKER_PART),
     set!("networkConnectorStartAsync", value::boolean =>

@@ -71,7 +71,7 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
             to.value.message_groups = group_map(text)?;
             Ok(())
         }),
-        set!("alwaysRetroactive", value::boolean => value.always_retroactive, POLICY),
+        set!("alwaysRetroactive", value::boolean => value.always_retroactive, SERVED),
         set!("producerFlowControl", value::boolean => value.producer_flow_control, SERVED),
         set!("memoryLimit", value::bytes_or_none => value.memory_limit, SERVED),
         set!("minimumMessageSize", value::bytes => value.minimum_message_size, FLOW_CONTROL),
@@ -108,19 +108,19 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         set!("inactiveTimoutBeforeGC", value::millis =>
             value.inactive_timeout_before_gc, IDLE_DESTINATION),
         set!("maxDestinations", value::count_or_negative => value.max_destinations, SERVED),
-        set!("advisoryForConsumed", value::boolean => value.advisory_for_consumed, ADVISORY),
-        set!("advisoryForDelivery", value::boolean => value.advisory_for_delivery, ADVISORY),
+        set!("advisoryForConsumed", value::boolean => value.advisory_for_consumed, SERVED),
+        set!("advisoryForDelivery", value::boolean => value.advisory_for_delivery, SERVED),
         set!("advisoryForDispatched", value::boolean => value.advisory_for_dispatched, ADVISORY),
         set!("advisoryForDiscardingMessages", value::boolean =>
-            value.advisory_for_discarding_messages, ADVISORY),
+            value.advisory_for_discarding_messages, SERVED),
         set!("advisoryForFastProducers", value::boolean =>
-            value.advisory_for_fast_producers, ADVISORY),
+            value.advisory_for_fast_producers, SERVED),
         set!("advisoryForSlowConsumers", value::boolean =>
-            value.advisory_for_slow_consumers, ADVISORY),
-        set!("advisoryWhenFull", value::boolean => value.advisory_when_full, ADVISORY),
+            value.advisory_for_slow_consumers, SERVED),
+        set!("advisoryWhenFull", value::boolean => value.advisory_when_full, SERVED),
         set!("includeBodyForAdvisory", value::boolean => value.include_body_for_advisory, SERVED),
         set!("sendAdvisoryIfNoConsumers", value::boolean =>
-            value.send_advisory_if_no_consumers, ADVISORY),
+            value.send_advisory_if_no_consumers, SERVED),
         set!("advancedNetworkStatisticsEnabled", value::boolean =>
             value.advanced_network_statistics_enabled, JVM),
         set!("advancedMessageStatisticsEnabled", value::boolean =>
@@ -131,10 +131,10 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         child!("deadLetterStrategy", strategy::DEAD_LETTER => value.dead_letter, SERVED),
         child!("pendingMessageLimitStrategy", strategy::PENDING_LIMIT =>
             value.pending_message_limit, SERVED),
-        child!("messageEvictionStrategy", strategy::EVICTION => value.eviction, POLICY),
+        child!("messageEvictionStrategy", strategy::EVICTION => value.eviction, SERVED),
         child!("dispatchPolicy", strategy::DISPATCH => value.dispatch_policy, POLICY),
         child!("subscriptionRecoveryPolicy", strategy::RECOVERY =>
-            value.subscription_recovery, POLICY),
+            value.subscription_recovery, SERVED),
         child!("slowConsumerStrategy", strategy::SLOW_CONSUMER => value.slow_consumer, POLICY),
         child!("networkBridgeFilterFactory", strategy::BRIDGE_FILTER =>
             value.network_bridge_filter, NETWORK),

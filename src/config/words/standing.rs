@@ -51,6 +51,9 @@ pub(in crate::config) const SCHEDULER: Standing =
 pub(in crate::config) const VIRTUAL_SUBS: Standing =
     NotServed("consumers of virtual destinations are not told to other brokers");
 pub(in crate::config) const PLUGIN: Standing = NotServed("the broker works without it");
+pub(in crate::config) const QUERY: Standing =
+    NotServed("its query is a Java object, so nothing is recovered");
+pub(in crate::config) const SHARED_BUFFER: Standing = NoEffect("each topic keeps its own messages");
 pub(in crate::config) const POLICY: Standing = NotServed("the broker keeps to ActiveMQ's default");
 pub(in crate::config) const LINK_STEALING: Standing =
     NotServed("a second connection with a client id in use is refused");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::destination::ONE;
-use super::standing::{JVM, SERVED};
+use super::standing::{JVM, QUERY, SERVED, SHARED_BUFFER};
 use crate::broker::options::policy::{
     ConditionalBridgeFilter, Cursor, DeadLetterStrategy, DeadLetterTarget, DispatchPolicy,
     DurableCursor, EvictionOrder, IndividualDeadLetters, MessageEviction, MessageGroupMap,
@@ -231,7 +231,7 @@ pub(super) static RECOVERY: Words<Option<SubscriptionRecovery>> = Words {
     children: &[
         plain!("noSubscriptionRecoveryPolicy", SERVED, to => *to = None),
         plain!("lastImageSubscriptionRecoveryPolicy", SERVED, to => *to = Some(SubscriptionRecovery::LastImage)),
-        plain!("queryBasedSubscriptionRecoveryPolicy", SERVED, to => *to = Some(SubscriptionRecovery::QueryBased)),
+        plain!("queryBasedSubscriptionRecoveryPolicy", QUERY, to => *to = Some(SubscriptionRecovery::QueryBased)),
         rule!("fixedCountSubscriptionRecoveryPolicy", SERVED, |to, from, reading| {
             let mut maximum_messages = 100;
             reading.fill(&FIXED_COUNT, from, &mut maximum_messages);
@@ -272,7 +272,7 @@ pub(super) static FIXED_SIZED: Words<(u64, bool)> = Words {
             to.0 = value::bytes(text)?;
             Ok(())
         }),
-        with!("useSharedBuffer", SERVED, |to, text| {
+        with!("useSharedBuffer", SHARED_BUFFER, |to, text| {
             to.1 = value::boolean(text)?;
             Ok(())
         }),

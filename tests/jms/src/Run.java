@@ -27,6 +27,8 @@ public final class Run {
             TemporaryDestinations.class, CompositeAndWildcard.class, Consumers.class, Groups.class,
             Prefetch.class, Producers.class, Expiry.class,
             VirtualTopics.class, VirtualDestinations.class, MirroredQueues.class, Policies.class, DeadLetters.class,
+            FlowControl.class, PolicyAdvisories.class, Retroactive.class, SlowTopics.class, SlowConsumers.class,
+            Dispatching.class, Plugins.class, ForcedPersistence.class, Destinations.class,
             RawCommands.class, Advisories.class, WireFormats.class,
             Classics.class, Failover.class, Scale.class, Stopping.class,
             PersistenceAfterStop.class, PersistenceAfterKill.class, XaRecovery.class, Audit.class);
