@@ -6,7 +6,9 @@
 //! ```
 //!
 //! * [`stores`] opens what keeps messages.
+//! * [`chores`] is what is done from time to time.
 
+mod chores;
 pub mod stores;
 
 use std::fs::DirBuilder;
@@ -110,6 +112,7 @@ impl Server {
             server.accept(listener).await;
         }
         server.tasks.spawn(expire(Arc::clone(&server.broker), server.closing.clone()));
+        chores::begin(&server.broker, &server.closing, &mut server.tasks);
         info!("{} started", server.title);
         Ok(Some(server))
     }

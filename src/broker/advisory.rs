@@ -96,8 +96,23 @@ impl Broker {
         }
     }
 
-    fn publish_advisory(&self, advisory: Advisory, only: Option<&Arc<ConsumerId>>) {
+    /// A message of the broker itself.
+    pub(super) fn own_message(&self) -> Message {
         let sequence = self.advisories.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        let producer_id = Arc::clone(&self.advisories.producer_id);
+        Message {
+            message_id: Some(MessageId::new(Arc::clone(&producer_id), sequence)),
+            producer_id: Some(producer_id),
+            ..Message::default()
+        }
+    }
+
+    fn publish_advisory(&self, advisory: Advisory, only: Option<&Arc<ConsumerId>>) {
+        let own = self.own_message();
+        let message_id = own
+            .message_id
+            .clone()
+            .map(|id| MessageId { broker_sequence_id: self.next_sequence(), ..id });
         let name = format!("{ADVISORY_PREFIX}{}", advisory.topic);
         let topic = Arc::new(Destination::topic(&name));
         let mut properties: PrimitiveMap = advisory.properties.into_iter().collect();
@@ -107,11 +122,7 @@ impl Broker {
         properties.insert("originBrokerId", id.unwrap_or_default());
         properties.insert("originBrokerURL", text(&self.url()));
         let message = Arc::new(Message {
-            producer_id: Some(Arc::clone(&self.advisories.producer_id)),
-            message_id: Some(MessageId {
-                broker_sequence_id: self.next_sequence(),
-                ..MessageId::new(Arc::clone(&self.advisories.producer_id), sequence)
-            }),
+            message_id,
             destination: Some(Arc::clone(&topic)),
             kind: Some("Advisory".into()),
             data_structure: advisory.data,
@@ -119,7 +130,7 @@ impl Broker {
             // Four names and numbers always fit a map.
             marshalled_properties: properties.encode().ok(),
             broker_in_time: self.now_ms(),
-            ..Message::default()
+            ..own
         });
         let _in_order = self.advisories.order.lock();
         match self.region.get(&topic) {

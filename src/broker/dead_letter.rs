@@ -82,7 +82,8 @@ impl Broker {
             return;
         }
         let letter = dead_letter(&policy.dead_letter, message, from, durable, cause, now_ms);
-        let Some(letter) = letter else { return };
+        let Some(mut letter) = letter else { return };
+        self.plugins.stamp_letter(&mut letter);
         let grave = letter.destination.clone();
         match self.route(letter, false) {
             Ok(_) => {

@@ -6,8 +6,10 @@
 //! * `placing` is the way of a message into its destination; [`forwarding`] says where copies go.
 //! * [`subscription`] is a consumer: its window, its filter, where its messages go.
 //! * [`outbox`] is what a connection has to write; [`refusal`] what a client may not have.
-//! * [`transaction`], [`advisory`], [`mod@dead_letter`], [`groups`], [`usage`], [`policy`] hold one matter
-//!   each; [`options`] is what a configuration can ask; `restore` brings back what the journal had.
+//! * [`transaction`], [`advisory`], [`mod@dead_letter`], [`groups`], [`usage`], [`policy`], [`plugins`],
+//!   [`statistics`], [`recovery`], [`eviction`] hold one matter each; [`options`] is what a configuration
+//!   can ask; `restore` brings back what the journal had.
+//! * [`timer`] and `housekeeping` are what happens without a command of a client.
 //!
 //! **Invariant:** a decision is a plain function call under the lock of one destination. Locks are
 //! taken in one order: region, destination, subscription, outbox; never two destinations at once;
@@ -20,11 +22,13 @@ pub mod dead_letter;
 pub mod eviction;
 pub mod forwarding;
 pub mod groups;
+mod housekeeping;
 pub mod keeping;
 pub mod message;
 pub mod options;
 pub mod outbox;
 mod placing;
+pub mod plugins;
 pub mod policy;
 mod policy_advisory;
 pub mod queue;
@@ -32,9 +36,11 @@ pub mod recovery;
 pub mod refusal;
 pub mod region;
 mod restore;
+pub mod statistics;
 pub mod subscription;
 #[cfg(test)]
 mod tests;
+pub mod timer;
 pub mod topic;
 pub mod transaction;
 pub mod usage;
@@ -50,10 +56,12 @@ use self::dead_letter::Discarding;
 use self::forwarding::Forwarding;
 use self::keeping::Stores;
 use self::options::PolicyEntry;
+use self::plugins::Plugins;
 use self::policy::Policies;
 use self::queue::{Event, Moment, QueueCell, Removed};
 use self::region::{Cell, Region};
 use self::subscription::durable::{self, Durable, DurableKey, Expired};
+use self::timer::Timer;
 use self::topic::TopicCell;
 use self::transaction::Transaction;
 use self::usage::Usage;
@@ -89,6 +97,7 @@ pub struct Broker {
     clock: Arc<dyn Clock>,
     region: Region,
     forwarding: Forwarding,
+    plugins: Plugins,
     /// What is to be dropped rather than dead-lettered.
     discarding: Vec<Discarding>,
     stores: Stores,
@@ -105,6 +114,8 @@ pub struct Broker {
     /// The address told to clients and in advisories: that of the first connector.
     url: Mutex<String>,
     stopping: AtomicBool,
+    /// What is to be done later.
+    pub timer: Timer,
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +142,7 @@ impl Broker {
             id: Arc::new(BrokerId::new(id)),
             region: Region::new(Policies::new(options.policies.clone())),
             forwarding: Forwarding::new(&options),
+            plugins: Plugins::new(&options.plugins),
             discarding: Discarding::all(&options.plugins),
             memory: Arc::new(Usage::new(memory_limit)),
             advisories: Advisories::new(options.advisory_support, &ids.generate()),
@@ -140,6 +152,7 @@ impl Broker {
             sequence: AtomicI64::new(0),
             url: Mutex::default(),
             stopping: AtomicBool::new(false),
+            timer: Timer::default(),
             options,
             clock,
         })
@@ -356,7 +369,14 @@ impl Broker {
 
     /// Removes a destination with all it holds. Consumers that are left get nothing more of it.
     fn remove_destination(&self, destination: &Arc<Destination>, by: Option<&Arc<ConnectionId>>) {
-        let Some(cell) = self.region.remove(destination) else { return };
+        if let Some(cell) = self.region.remove(destination) {
+            self.drop_cell(cell, by);
+        }
+    }
+
+    /// Drops what a destination held that was taken out of the region.
+    fn drop_cell(&self, cell: Cell, by: Option<&Arc<ConnectionId>>) {
+        let destination = Arc::clone(cell.destination());
         match cell {
             Cell::Queue(queue) => {
                 let (bytes, removed) = queue.remove();
@@ -374,7 +394,7 @@ impl Broker {
         }
         self.destination_changed(DestinationInfo {
             connection_id: by.map(Arc::clone),
-            destination: Some(Arc::clone(destination)),
+            destination: Some(destination),
             operation_type: 1,
             ..DestinationInfo::default()
         });
@@ -390,6 +410,11 @@ impl Broker {
                 && queue.policy.is_expire_due(since_ms, now_ms)
             {
                 self.apply(&queue, Event::Expire);
+            }
+        }
+        for cell in self.region.all(crate::openwire::DestinationKind::Topic) {
+            if let Cell::Topic(topic) = cell {
+                topic.drop_older(self);
             }
         }
         let durables: Vec<_> = self.durables.lock().values().cloned().collect();

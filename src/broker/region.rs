@@ -12,6 +12,7 @@ use super::options::PolicyEntry;
 use super::policy::Policies;
 use super::queue::{Event, Moment, QueueCell};
 use super::refusal::Refusal;
+use super::statistics::Figures;
 use super::subscription::durable::Durable;
 use super::subscription::{Role, Subscription};
 use super::topic::TopicCell;
@@ -36,6 +37,13 @@ impl Cell {
         match self {
             Self::Queue(queue) => queue.consumer_count(),
             Self::Topic(topic) => topic.consumer_count(),
+        }
+    }
+
+    pub fn figures(&self) -> Figures {
+        match self {
+            Self::Queue(queue) => queue.figures(),
+            Self::Topic(topic) => topic.figures(),
         }
     }
 
@@ -201,6 +209,20 @@ impl Region {
     pub fn remove(&self, destination: &Destination) -> Option<Cell> {
         let mut state = self.state.write();
         let removed = state.of_mut(destination.class).remove(destination);
+        self.queues_changed(destination);
+        removed
+    }
+
+    /// Takes a destination out if it is idle.
+    pub fn remove_idle(
+        &self,
+        destination: &Destination,
+        is_idle: impl FnOnce(&Cell) -> bool,
+    ) -> Option<Cell> {
+        let mut state = self.state.write();
+        let cells = state.of_mut(destination.class);
+        let removed = cells.get(destination).is_some_and(is_idle);
+        let removed = removed.then(|| cells.remove(destination)).flatten();
         self.queues_changed(destination);
         removed
     }

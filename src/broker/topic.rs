@@ -8,9 +8,10 @@ use parking_lot::Mutex;
 use super::Broker;
 use super::options::PolicyEntry;
 use super::recovery::Kept;
-use super::subscription::Subscription;
+use super::statistics::Figures;
 use super::subscription::durable::Durable;
 use super::subscription::topic::Outcome;
+use super::subscription::{Role, Subscription};
 use crate::openwire::{ConsumerId, ConsumerInfo, Destination, Message};
 use crate::store::{Key, OwnerId};
 
@@ -23,7 +24,28 @@ pub struct TopicCell {
     pub owner: Option<OwnerId>,
     topic: Mutex<Topic>,
     enqueued: AtomicU64,
+    enqueued_bytes: AtomicU64,
     producers: AtomicI32,
+}
+
+/// Since when a destination is not used.
+#[derive(Debug, Default)]
+pub struct Idle {
+    /// Milliseconds since 1970, and how many messages had come by then.
+    since: Option<(i64, u64)>,
+}
+
+impl Idle {
+    /// Looks whether it is idle for `ms`. What came and went between two looks was use, too.
+    pub fn is_over(&mut self, used: bool, enqueued: u64, now_ms: i64, ms: i64) -> bool {
+        match self.since.filter(|(_, then)| !used && *then == enqueued) {
+            Some((since, _)) => now_ms - since >= ms,
+            None => {
+                self.since = (!used).then_some((now_ms, enqueued));
+                false
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +54,7 @@ struct Topic {
     durables: Vec<Arc<Durable>>,
     /// For consumers that come later, where the policy says so.
     kept: Option<Box<Kept>>,
+    idle: Idle,
     removed: bool,
 }
 
@@ -79,6 +102,7 @@ impl TopicCell {
             owner,
             topic: Mutex::new(Topic { kept, ..Topic::default() }),
             enqueued: AtomicU64::new(0),
+            enqueued_bytes: AtomicU64::new(0),
             producers: AtomicI32::new(0),
         }
     }
@@ -99,6 +123,7 @@ impl TopicCell {
             return None;
         }
         self.enqueued.fetch_add(1, Ordering::Relaxed);
+        self.enqueued_bytes.fetch_add(message.memory_bytes() as u64, Ordering::Relaxed);
         let heard = !topic.consumers.is_empty() || !topic.durables.is_empty();
         let mut published = Published { heard, ..Published::default() };
         for consumer in &topic.consumers {
@@ -168,6 +193,18 @@ impl TopicCell {
         self.topic.lock().durables.retain(|other| !Arc::ptr_eq(other, durable));
     }
 
+    /// Whether nobody has used it for `ms` milliseconds; then it is removed, as if by [`Self::remove`],
+    /// which has nothing left to do. Time counts from the first such look.
+    pub fn is_idle_for(&self, now_ms: i64, ms: i64) -> bool {
+        let mut topic = self.topic.lock();
+        let used = !topic.consumers.is_empty()
+            || !topic.durables.is_empty()
+            || self.producers.load(Ordering::Relaxed) > 0;
+        let over = topic.idle.is_over(used, self.enqueued(), now_ms, ms);
+        topic.removed |= over;
+        over
+    }
+
     /// Forgets everyone and everything; later publishing has no effect. Returns the bytes of memory that
     /// became free.
     pub fn remove(&self) -> usize {
@@ -186,6 +223,32 @@ impl TopicCell {
     /// Counts a producer that came (1) or went (-1); returns how many there are.
     pub fn producers(&self, change: i32) -> i32 {
         self.producers.fetch_add(change, Ordering::Relaxed) + change
+    }
+
+    pub fn figures(&self) -> Figures {
+        let topic = self.topic.lock();
+        let flows = topic.consumers.iter().filter_map(|consumer| match &consumer.role {
+            Role::Topic(flow) => Some(flow),
+            Role::Queue(_) | Role::Browser(_) | Role::Durable(_) => None,
+        });
+        let mut figures = Figures {
+            enqueued: self.enqueued(),
+            enqueued_bytes: self.enqueued_bytes.load(Ordering::Relaxed),
+            memory: topic.kept.as_ref().map_or(0, |kept| kept.bytes() as u64),
+            consumers: (topic.consumers.len() + topic.durables.len()) as u64,
+            producers: u64::try_from(self.producers.load(Ordering::Relaxed)).unwrap_or(0),
+            ..Figures::default()
+        };
+        for flow in flows {
+            let flow = flow.lock();
+            figures.dequeued += flow.consumed;
+            figures.in_flight += flow.in_flight as u64;
+            figures.dispatched += flow.consumed + flow.in_flight as u64;
+        }
+        for durable in &topic.durables {
+            figures.size += durable.pending_count() as u64;
+        }
+        figures
     }
 
     /// Messages published since the topic exists.

@@ -30,6 +30,7 @@ impl Client {
             }
             return Ok(Ticket::done());
         };
+        consumer.pace.acked(self.broker.now_ms());
         match &consumer.role {
             Role::Topic(flow) => {
                 let consumed = flow.lock().acknowledge(ack, ack.transaction_id.is_some())?;

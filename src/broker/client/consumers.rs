@@ -47,6 +47,16 @@ impl Client {
     /// The selector is none, the destination is not there or not this connection's, or the durable
     /// subscription is in use.
     pub fn add_consumer(&self, info: &Arc<ConsumerInfo>) -> Result<Ticket, Refusal> {
+        let plugins = &self.broker.plugins;
+        let mut info = Arc::clone(info);
+        if info.destination.as_ref().is_some_and(|it| plugins.dotted(it).is_some()) {
+            plugins.dot(&mut Arc::make_mut(&mut info).destination);
+        }
+        let info = &info;
+        plugins.log(
+            |it| it.log_consumer_events,
+            || format!("Adding Consumer: {:?} of {:?}", info.consumer_id, info.destination),
+        );
         let (Some(id), Some(destination)) = (&info.consumer_id, &info.destination) else {
             return Err(Refusal::InvalidDestination("a consumer without destination".to_owned()));
         };
@@ -485,7 +495,7 @@ impl crate::broker::Broker {
     }
 
     /// Ends a durable subscription.
-    pub(super) fn remove_durable(
+    pub(in crate::broker) fn remove_durable(
         &self,
         client_id: &str,
         name: &str,

@@ -238,12 +238,29 @@ impl Broker {
     }
 }
 
+/// As the logging plugin writes it.
+fn sending(message: &Message) -> String {
+    let id = message.message_id.as_ref().map(ToString::to_string).unwrap_or_default();
+    let to = message.destination.as_ref().map(ToString::to_string).unwrap_or_default();
+    format!("Sending message: {id} to {to}")
+}
+
 impl Client {
     /// Registers a producer; its destination is made if need be.
     ///
     /// # Errors
     /// The destination cannot be made.
     pub fn add_producer(&self, info: &Arc<ProducerInfo>) -> Result<(), Refusal> {
+        let plugins = &self.broker.plugins;
+        let mut info = Arc::clone(info);
+        if info.destination.as_ref().is_some_and(|it| plugins.dotted(it).is_some()) {
+            plugins.dot(&mut Arc::make_mut(&mut info).destination);
+        }
+        let info = &info;
+        plugins.log(
+            |it| it.log_producer_events,
+            || format!("Adding Producer: {:?} to {:?}", info.producer_id, info.destination),
+        );
         let Some(id) = &info.producer_id else {
             return Err(Refusal::Jms("a producer without an id".to_owned()));
         };
@@ -303,6 +320,8 @@ impl Client {
     /// There is none, and the configuration says fail (`sendFailIfNoSpace`).
     pub fn room_for(&self, message: &Message) -> Result<Room, Refusal> {
         let Some(destination) = &message.destination else { return Ok(Room::Free) };
+        let dotted = self.broker.plugins.dotted(destination);
+        let destination = dotted.as_ref().unwrap_or(destination);
         for queue in self.broker.copied_to(destination, message) {
             if let Room::Full(wait) = self.room_at(&queue, message)? {
                 return Ok(Room::Full(wait));
@@ -351,6 +370,14 @@ impl Client {
         message.broker_in_time = self.broker.now_ms();
         message.recieved_by_df_bridge = false;
         let wanted = message.response_required;
+        let plugins = &self.broker.plugins;
+        plugins.dot(&mut message.destination);
+        plugins.log(|it| it.log_producer_events, || sending(&message));
+        if self.broker.answers(&message) {
+            return Ok(self.broker.written(wanted));
+        }
+        let now_ms = message.broker_in_time;
+        plugins.stamp(&mut message, self.broker.name(), now_ms);
         if self.was_stored(&message) {
             tracing::debug!(
                 "dropped what was sent again after a failover: {:?}",

@@ -179,6 +179,16 @@ impl Subscription {
         if state.closed || state.window.room() == 0 { None } else { state.blocked.pop_front() }
     }
 
+    /// Where its messages go.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Messages in the window.
+    pub fn window_len(&self) -> usize {
+        self.window.lock().window.len()
+    }
+
     fn window_has_room(&self) -> bool {
         let state = self.window.lock();
         !state.closed && state.window.room() > 0

@@ -231,8 +231,9 @@ impl Subscription {
             let redeliveries = message.redelivery_counter;
             self.write(&message, &destination, redeliveries, false, now_ms);
         }
-        if flow.pending.is_empty() {
+        if flow.pending.is_empty() && flow.slow {
             flow.slow = false;
+            self.pace.fast();
         }
         expired
     }

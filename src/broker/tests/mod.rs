@@ -583,7 +583,7 @@ fn a_slow_topic_consumer_keeps_the_newest_within_its_limit() {
     let mut bench =
         Bench::with(PolicyEntry { pending_message_limit: limit, ..PolicyEntry::default() });
     bench.consume("a", "topic://T", |info| info.prefetch_size = 1);
-    (0..5).for_each(|_| bench.send("topic://T"));
+    (0..5).for_each(|_| bench.send_with("topic://T", |message| message.persistent = false));
     assert_eq!(bench.got("a"), "0");
     for next in ["3", "4", ""] {
         bench.ack("a", ack_type::STANDARD, 1);

@@ -2,7 +2,7 @@
 
 use super::destination::{Patterned, entry};
 use super::standing::{
-    ADVISORY, FLOW_CONTROL, IDLE_DESTINATION, JVM, NETWORK, PAGES, POLICY, SERVED, STORE_AUDIT,
+    ADVISORY, FLOW_CONTROL, JVM, NETWORK, PAGES, PER_MESSAGE, POLICY, SERVED, STORE_AUDIT,
 };
 use super::strategy;
 use crate::broker::options::policy::{MessageGroupMap, PolicyEntry, PolicyMap};
@@ -62,11 +62,11 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         set!("allConsumersExclusiveByDefault", value::boolean =>
             value.all_consumers_exclusive_by_default, SERVED),
         set!("consumersBeforeDispatchStarts", value::count =>
-            value.consumers_before_dispatch_starts, POLICY),
-        set!("timeBeforeDispatchStarts", value::millis => value.time_before_dispatch_starts, POLICY),
+            value.consumers_before_dispatch_starts, SERVED),
+        set!("timeBeforeDispatchStarts", value::millis => value.time_before_dispatch_starts, SERVED),
         set!("prioritizedMessages", value::boolean => value.prioritized_messages, SERVED),
-        set!("lazyDispatch", value::boolean => value.lazy_dispatch, JVM),
-        set!("optimizedDispatch", value::boolean => value.optimized_dispatch, JVM),
+        set!("lazyDispatch", value::boolean => value.lazy_dispatch, PER_MESSAGE),
+        set!("optimizedDispatch", value::boolean => value.optimized_dispatch, PER_MESSAGE),
         with!("messageGroupMapFactoryType", SERVED, |to, text| {
             to.value.message_groups = group_map(text)?;
             Ok(())
@@ -100,13 +100,13 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         set!("optimizeMessageStoreInFlightLimit", value::count =>
             value.optimize_message_store_in_flight_limit, JVM),
         set!("gcInactiveDestinations", value::boolean =>
-            value.gc_inactive_destinations, IDLE_DESTINATION),
+            value.gc_inactive_destinations, SERVED),
         set!("gcWithNetworkConsumers", value::boolean =>
-            value.gc_with_network_consumers, IDLE_DESTINATION),
+            value.gc_with_network_consumers, NETWORK),
         set!("inactiveTimeoutBeforeGC", value::millis =>
-            value.inactive_timeout_before_gc, IDLE_DESTINATION),
+            value.inactive_timeout_before_gc, SERVED),
         set!("inactiveTimoutBeforeGC", value::millis =>
-            value.inactive_timeout_before_gc, IDLE_DESTINATION),
+            value.inactive_timeout_before_gc, SERVED),
         set!("maxDestinations", value::count_or_negative => value.max_destinations, SERVED),
         set!("advisoryForConsumed", value::boolean => value.advisory_for_consumed, SERVED),
         set!("advisoryForDelivery", value::boolean => value.advisory_for_delivery, SERVED),
@@ -135,7 +135,7 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         child!("dispatchPolicy", strategy::DISPATCH => value.dispatch_policy, POLICY),
         child!("subscriptionRecoveryPolicy", strategy::RECOVERY =>
             value.subscription_recovery, SERVED),
-        child!("slowConsumerStrategy", strategy::SLOW_CONSUMER => value.slow_consumer, POLICY),
+        child!("slowConsumerStrategy", strategy::SLOW_CONSUMER => value.slow_consumer, SERVED),
         child!("networkBridgeFilterFactory", strategy::BRIDGE_FILTER =>
             value.network_bridge_filter, NETWORK),
         child!("pendingQueuePolicy", strategy::QUEUE_CURSOR => value.queue_cursor, JVM),

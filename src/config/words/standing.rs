@@ -51,6 +51,7 @@ pub(in crate::config) const SCHEDULER: Standing =
 pub(in crate::config) const VIRTUAL_SUBS: Standing =
     NotServed("consumers of virtual destinations are not told to other brokers");
 pub(in crate::config) const PLUGIN: Standing = NotServed("the broker works without it");
+pub(in crate::config) const KEPT: Standing = NoEffect("the journal keeps every destination");
 pub(in crate::config) const QUERY: Standing =
     NotServed("its query is a Java object, so nothing is recovered");
 pub(in crate::config) const SHARED_BUFFER: Standing = NoEffect("each topic keeps its own messages");
@@ -58,10 +59,10 @@ pub(in crate::config) const POLICY: Standing = NotServed("the broker keeps to Ac
 pub(in crate::config) const LINK_STEALING: Standing =
     NotServed("a second connection with a client id in use is refused");
 pub(in crate::config) const ADVISORY: Standing = NotServed("that advisory is not sent");
-pub(in crate::config) const OFFLINE_SUBSCRIBER: Standing =
-    NotServed("durable subscriptions stay until they are removed");
-pub(in crate::config) const IDLE_DESTINATION: Standing =
-    NotServed("destinations stay until they are removed");
+pub(in crate::config) const CACHED: Standing =
+    NoEffect("a temporary destination costs nothing to be made again");
+pub(in crate::config) const PER_MESSAGE: Standing =
+    NoEffect("messages are given out as soon as there is room, and cost what they take");
 pub(in crate::config) const BROKER_PART: Standing =
     NotServed("the broker keeps to ActiveMQ's default");
 pub(in crate::config) const CLUSTER: Standing = NotServed("clients are not told of other brokers");

@@ -18,8 +18,9 @@ final class ForcedPersistence extends ConfiguredTest {
         producer.setDeliveryMode(DeliveryMode.NON_PERSISTENT);
         producer.send(session.createTextMessage("kept"));
         settle(session);
-        broker().stop();
-        broker().startAgain();
+        Broker broker = broker();
+        broker.stop();
+        broker.startAgain();
         MessageConsumer consumer = auto(connect()).createConsumer(queue());
         equal(DeliveryMode.PERSISTENT, take(consumer).getJMSDeliveryMode());
     }

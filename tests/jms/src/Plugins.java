@@ -11,6 +11,7 @@ import javax.jms.Session;
 import javax.jms.TemporaryQueue;
 import javax.jms.TextMessage;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.ActiveMQMessageConsumer;
 import org.apache.activemq.command.ActiveMQDestination;
 import org.apache.activemq.command.ActiveMQMessage;
 import org.apache.activemq.command.ActiveMQQueue;
@@ -148,9 +149,11 @@ final class Plugins extends ConfiguredTest {
             producer.send(session.createTextMessage("" + i));
         }
         Session holding = client(connection);
-        MessageConsumer consumer = holding.createConsumer(option(queue(), "consumer.prefetchSize=1"));
+        ActiveMQMessageConsumer consumer = (ActiveMQMessageConsumer) holding.createConsumer(
+                option(queue(), "consumer.prefetchSize=1"));
         take(consumer).acknowledge();
-        take(consumer);
+        settle(holding);
+        eventually("the next is there", () -> consumer.getMessageSize() == 1);
         TemporaryQueue replies = session.createTemporaryQueue();
         MapMessage answer = ask(session, "ActiveMQ.Statistics.Destination." + queue().getPhysicalName(), replies,
                 session.createMessage());
