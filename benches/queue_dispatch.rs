@@ -120,7 +120,11 @@ fn connect(broker: &Arc<Broker>, name: &str) -> Consumer {
         client_id: Some(name.into()),
         ..ConnectionInfo::default()
     };
-    let peer = Peer { connector: "openwire".to_owned(), remote_address: "tcp://bench".to_owned() };
+    let peer = Peer {
+        connector: "openwire".to_owned(),
+        remote_address: "tcp://bench".to_owned(),
+        network: false,
+    };
     let client = broker.connect(&Arc::new(info), &peer, &outbox).unwrap();
     Consumer { client, outbox }
 }

@@ -1,7 +1,7 @@
 //! Builds the broker from a configuration, runs it, and takes it down in order. The only assembler.
 //!
 //! ```text
-//! start: data directory -> store (a slave waits here) -> broker -> ports open -> accept
+//! start: data directory -> store (a slave waits here) -> broker -> ports open -> accept -> bridges
 //! stop:  ports close, clients get ShutdownInfo -> connections end -> broker -> store
 //! ```
 //!
@@ -30,6 +30,11 @@ use crate::broker::options::usage::MemoryLimit;
 use crate::broker::{Broker, Refusal};
 use crate::config::{Config, Notice};
 use crate::connection;
+use crate::connection::bridge::Bridges;
+use crate::network::connector::{Supervisor, supervisors};
+use crate::network::incoming::Incoming;
+use crate::network::options::NetworkConnector;
+use crate::network::status::Board;
 use crate::store::error::StoreError;
 use crate::transport::{Accepted, BindError, Listener};
 
@@ -59,6 +64,7 @@ pub enum ServerError {
 #[derive(Debug)]
 pub struct Server {
     broker: Arc<Broker>,
+    bridges: Arc<Board>,
     /// As the log calls it: `openwired 0.1.0 (name, ID:…)`.
     title: String,
     began: Instant,
@@ -84,7 +90,8 @@ impl Server {
         on_slave: impl FnOnce() + Send,
     ) -> Result<Option<Self>, ServerError> {
         let began = Instant::now();
-        let Config { broker: options, connectors, store, temp_store, notices, .. } = config;
+        let Config { broker: options, connectors, network, store, temp_store, notices, .. } =
+            config;
         tell(&notices);
         if options.persistent {
             create_data_directory(&options.data_directory)?;
@@ -102,7 +109,8 @@ impl Server {
         }
         broker.create_destinations().map_err(ServerError::Destinations)?;
         let (closing, tasks) = (CancellationToken::new(), JoinSet::new());
-        let mut server = Self { broker, title, began, stop, closing, tasks };
+        let bridges = Arc::default();
+        let mut server = Self { broker, bridges, title, began, stop, closing, tasks };
         let started = connectors.into_iter().filter(|connector| connector.options.auto_start);
         let listeners = started.map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
         if let Some(first) = listeners.first() {
@@ -111,6 +119,7 @@ impl Server {
         for listener in listeners {
             server.accept(listener).await;
         }
+        server.bridge(network);
         server.tasks.spawn(expire(Arc::clone(&server.broker), server.closing.clone()));
         chores::begin(&server.broker, &server.closing, &mut server.tasks);
         info!("{} started", server.title);
@@ -119,8 +128,10 @@ impl Server {
 
     async fn accept(&mut self, listener: Listener) {
         let (broker, closing) = (Arc::clone(&self.broker), self.closing.clone());
+        let bridges: Arc<dyn Bridges> = Arc::new(Incoming::new(&broker, &self.bridges));
         let serve = move |accepted: Accepted| {
-            connection::serve(accepted, Arc::clone(&broker), closing.clone())
+            let bridges = Some(Arc::clone(&bridges));
+            connection::serve(accepted, Arc::clone(&broker), bridges, closing.clone())
         };
         let mut accepting: Pin<Box<dyn Future<Output = ()> + Send>> =
             Box::pin(listener.run(self.closing.clone(), serve));
@@ -130,8 +141,29 @@ impl Server {
         }
     }
 
+    /// Starts the bridges to other brokers.
+    fn bridge(&mut self, network: Vec<NetworkConnector>) {
+        for connector in network.into_iter().filter(|connector| connector.options.auto_start) {
+            match supervisors(connector, &self.broker, &self.bridges) {
+                Ok(all) => {
+                    let run = |bridge: Supervisor| bridge.run(self.closing.clone());
+                    all.into_iter().map(run).for_each(|run| {
+                        self.tasks.spawn(run);
+                    });
+                }
+                // What can be said in a configuration but not served is in its notices.
+                Err(why) => warn!("a network connector is not started: {why}"),
+            }
+        }
+    }
+
     pub fn broker(&self) -> &Arc<Broker> {
         &self.broker
+    }
+
+    /// How the bridges to other brokers are.
+    pub fn bridges(&self) -> &Arc<Board> {
+        &self.bridges
     }
 
     /// Runs until stopped, and returns when all of it is down.

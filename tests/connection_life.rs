@@ -462,11 +462,56 @@ async fn commands_without_effect_are_answered_and_stop_nothing() {
 }
 
 #[tokio::test]
-async fn a_bridge_is_refused() {
+async fn a_broker_says_once_and_first_that_it_is_one() {
     let served = Served::start();
-    let mut peer = Peer::connect(&served).await;
-    peer.send(BrokerInfo { network_connection: true, ..BrokerInfo::default() }).await;
-    assert!(matches!(peer.closed().await[..], [Command::BrokerInfo(_)]));
+    let info = || BrokerInfo { network_connection: true, ..BrokerInfo::default() };
+    for late in [false, true] {
+        let mut peer = Peer::connect(&served).await;
+        if late {
+            peer.log_in("ID:late").await;
+        } else {
+            peer.send(info()).await;
+        }
+        peer.send(info()).await;
+        let heard = peer.closed().await;
+        assert!(heard.iter().all(|it| !matches!(it, Command::ConnectionError(_))), "{heard:?}");
+    }
+    served.stopped().await;
+}
+
+#[tokio::test]
+async fn what_a_bridge_sends_again_is_taken_once() {
+    let served = Served::start();
+    let mut first = Peer::connect(&served).await;
+    first.send(BrokerInfo { network_connection: true, ..BrokerInfo::default() }).await;
+    first.log_in("ID:bridge").await;
+    first.ask(producer_info("ID:bridge", -1, 1)).await;
+    let over = |hops: usize| Message {
+        message_id: Some(MessageId::new(Arc::new(ProducerId::new("ID:far", 1, 1)), 7)),
+        broker_path: Some(vec![Some(BrokerId::new("ID:a")); hops]),
+        ..message("ID:bridge", -1, 1, 1, &queue())
+    };
+    first.ask(over(1)).await;
+    // The bridge comes back while the broker still has its old connection, and takes that over.
+    let mut second = Peer::connect(&served).await;
+    second.send(BrokerInfo { network_connection: true, ..BrokerInfo::default() }).await;
+    let again = ConnectionInfo {
+        connection_id: Some(Arc::new(ConnectionId::new("ID:again"))),
+        ..connection_info("ID:bridge")
+    };
+    second.ask(again).await;
+    first.closed().await;
+    second.ask(producer_info("ID:again", -1, 1)).await;
+    for hops in [1, 1, 3] {
+        let producer_id = Some(Arc::new(ProducerId::new("ID:again", -1, 1)));
+        second.ask(Message { producer_id, ..over(hops) }).await;
+    }
+    let mut consumer = Peer::logged_in(&served, "ID:c").await;
+    consumer.ask(consumer_info("ID:c", -1, 1, &queue())).await;
+    for hops in [1, 3] {
+        let Command::MessageDispatch(dispatch) = consumer.expect().await else { panic!() };
+        assert_eq!(dispatch.message.as_ref().unwrap().hops(), hops);
+    }
     served.stopped().await;
 }
 

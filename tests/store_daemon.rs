@@ -278,6 +278,55 @@ async fn a_full_disk_holds_producers_while_consumers_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn room_that_others_take_refuses_producers_until_it_is_back() {
+    let usage = "<systemUsage><systemUsage sendFailIfNoSpace='true'/></systemUsage>";
+    let node = Node::new(usage, "journalMaxFileLength='1mb'");
+    let (broker, port) = node.start_by(&mut on_small_disk(&node.home, 24));
+    // The disk is in the broker's own mount namespace.
+    let data = format!("/proc/{}/root{}", broker.pid(), node.home.data().display());
+    let filler = Path::new(&data).join("filler");
+    let connection = connect(port).await;
+    let session = connection.session(AckMode::Auto).await.unwrap();
+    let queue = Some(Destination::queue("Q"));
+    let producer = session.producer(queue, ProducerOptions::default()).await.unwrap();
+    for round in 0..5 {
+        producer.send(large(true)).await.unwrap();
+        // As much as there is.
+        let file = fs::File::create(&filler).unwrap();
+        let block = vec![1; 64 << 10];
+        let mut length = 0;
+        while file.write_all_at(&block, length).is_ok() {
+            length += block.len() as u64;
+        }
+        drop(file);
+        let mut confirmed = 1;
+        let refused_in = loop {
+            let began = Instant::now();
+            match producer.send(large(true)).await {
+                Ok(()) => confirmed += 1,
+                Err(refusal) => {
+                    assert!(refusal.to_string().contains("Full"), "{refusal}");
+                    break began.elapsed();
+                }
+            }
+            assert!(confirmed < 100, "round {round}: the disk is full");
+        };
+        println!("round {round}: {confirmed} x 64 KiB, then refused in {refused_in:?}");
+        assert!(refused_in < Duration::from_secs(1), "{refused_in:?}");
+        assert_eq!(take(&connect(port).await, "Q", confirmed).await.len(), confirmed);
+        fs::remove_file(&filler).unwrap();
+        let freed = Instant::now();
+        while let Err(refusal) = producer.send(large(true)).await {
+            assert!(freed.elapsed() < Duration::from_secs(10), "there is room again: {refusal}");
+            tokio::task::yield_now().await;
+        }
+        println!("round {round}: back after {:?}", freed.elapsed());
+        assert_eq!(take(&connect(port).await, "Q", 1).await.len(), 1);
+    }
+    assert!(!broker.said().contains("the store failed"), "{}", broker.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_limit_of_the_store_refuses_producers_where_the_configuration_says_so() {
     let usage = "<systemUsage><systemUsage sendFailIfNoSpace='true'>
         <storeUsage><storeUsage limit='4 mb'/></storeUsage></systemUsage></systemUsage>";

@@ -19,6 +19,12 @@ impl IdGenerator {
         Self { seed: format!("ID:{host}-{unique}-{now_ms}-{instance}:"), next: AtomicU64::new(1) }
     }
 
+    /// Names that begin with `seed` instead of `ID:`, as those of bridges do.
+    pub fn named(seed: &str, unique: u32, now_ms: i64) -> Self {
+        let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
+        Self { seed: format!("{seed}-{unique}-{now_ms}-{instance}:"), next: AtomicU64::new(1) }
+    }
+
     pub fn generate(&self) -> String {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         format!("{}{n}", self.seed)

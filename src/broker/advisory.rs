@@ -280,6 +280,7 @@ impl Broker {
                                 .temporary_owner()
                                 .map(|owner| Arc::new(ConnectionId::new(owner))),
                             destination: Some(Arc::clone(destination)),
+                            broker_path: self.path_to(destination),
                             ..DestinationInfo::default()
                         }
                         .into(),

@@ -6,6 +6,7 @@
 //! * `placing` is the way of a message into its destination; [`forwarding`] says where copies go.
 //! * [`subscription`] is a consumer: its window, its filter, where its messages go.
 //! * [`outbox`] is what a connection has to write; [`refusal`] what a client may not have.
+//! * [`arrivals`] is what came over bridges lately.
 //! * [`transaction`], [`advisory`], [`mod@dead_letter`], [`groups`], [`usage`], [`policy`], [`plugins`],
 //!   [`statistics`], [`recovery`], [`eviction`] hold one matter each; [`options`] is what a configuration
 //!   can ask; `restore` brings back what the journal had.
@@ -16,6 +17,7 @@
 //! nothing here waits.
 
 mod advisory;
+pub mod arrivals;
 pub mod backlog;
 pub mod client;
 pub mod dead_letter;
@@ -52,6 +54,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use self::advisory::Advisories;
+use self::arrivals::Arrivals;
 use self::dead_letter::Discarding;
 use self::forwarding::Forwarding;
 use self::keeping::Stores;
@@ -86,6 +89,8 @@ pub struct Peer {
     pub connector: String,
     /// As ActiveMQ writes it: `tcp://127.0.0.1:40784`.
     pub remote_address: String,
+    /// It is another broker, which said so, or our own side of a bridge to one.
+    pub network: bool,
 }
 
 /// The broker: everything that connections share.
@@ -109,6 +114,10 @@ pub struct Broker {
     durables: Mutex<HashMap<DurableKey, Arc<Durable>>>,
     /// XA branches, which any connection may end.
     branches: Mutex<HashMap<XaTransactionId, Transaction>>,
+    /// Held while a bridge's message goes to its destination. Taken before all other locks.
+    arrivals: Mutex<Arrivals>,
+    /// Temporary destinations of clients of other brokers, with the brokers between.
+    mirrored: Mutex<HashMap<Arc<Destination>, Vec<Option<BrokerId>>>>,
     /// Numbers messages as they arrive (brokerSequenceId).
     sequence: AtomicI64,
     /// The address told to clients and in advisories: that of the first connector.
@@ -149,6 +158,8 @@ impl Broker {
             clients: Mutex::default(),
             durables: Mutex::default(),
             branches: Mutex::default(),
+            arrivals: Mutex::default(),
+            mirrored: Mutex::default(),
             sequence: AtomicI64::new(0),
             url: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -228,7 +239,8 @@ impl Broker {
     }
 
     /// Registers a logical connection. One with the same ConnectionId is removed at once and its
-    /// outbox told [`Closing::TakenOver`]: it is the half-open socket of a client that came back.
+    /// outbox told [`Closing::TakenOver`]: it is the half-open socket of a client that came back. So is
+    /// a bridge with the client id of an older one: the peer, or the new master in its place, came back.
     ///
     /// # Errors
     /// No client id, or one that another connection has.
@@ -245,6 +257,15 @@ impl Broker {
             tracing::info!("Killing previous stale connection: {}", stale.peer.remote_address);
             stale.outbox.close(Closing::TakenOver);
             stale.close(-2);
+        }
+        let other = self.clients.lock().by_client_id.get(&client_id).cloned();
+        if let Some(stale) = other.filter(|other| other.peer.network && peer.network) {
+            tracing::info!(
+                "Stopping an existing active network connection: {}",
+                stale.peer.remote_address
+            );
+            stale.outbox.close(Closing::TakenOver);
+            stale.close(-1);
         }
         let client = Arc::new(Client::new(self, info, &client_id, peer, outbox));
         {
@@ -279,6 +300,25 @@ impl Broker {
         self.clients.lock().by_connection.values().cloned().collect()
     }
 
+    /// The consumers of all bridges to other brokers.
+    pub fn network_consumers(&self) -> Vec<Arc<ConsumerInfo>> {
+        let clients = self.all_clients().into_iter().filter(|client| client.peer.network);
+        let infos = clients.flat_map(|client| client.consumer_infos());
+        infos.filter(|info| info.network_subscription).collect()
+    }
+
+    /// All durable subscriptions, in use or not.
+    pub fn durable_infos(&self) -> Vec<Arc<ConsumerInfo>> {
+        let durables = self.durables.lock();
+        let info = |durable: &Arc<Durable>| {
+            Arc::new(ConsumerInfo {
+                client_id: Some(durable.key.client_id.as_str().into()),
+                ..(*durable.info).clone()
+            })
+        };
+        durables.values().map(info).collect()
+    }
+
     /// Consumers of these connections, and durable subscriptions that are away.
     fn consumer_infos(&self, clients: &[Arc<Client>]) -> Vec<Arc<ConsumerInfo>> {
         let mut infos: Vec<_> = clients.iter().flat_map(|client| client.consumer_infos()).collect();
@@ -301,10 +341,20 @@ impl Broker {
             self.destination_changed(DestinationInfo {
                 connection_id: creator.map(Arc::clone),
                 destination: Some(Arc::clone(destination)),
+                broker_path: self.path_to(destination),
                 ..DestinationInfo::default()
             });
         }
         Ok(found.cell)
+    }
+
+    /// The brokers between this one and the owner of a temporary destination, if there are any.
+    fn path_to(&self, destination: &Destination) -> Option<Vec<Option<BrokerId>>> {
+        if destination.is_temporary() {
+            self.mirrored.lock().get(destination).cloned()
+        } else {
+            None
+        }
     }
 
     fn make(
@@ -394,10 +444,12 @@ impl Broker {
         }
         self.destination_changed(DestinationInfo {
             connection_id: by.map(Arc::clone),
-            destination: Some(destination),
+            destination: Some(Arc::clone(&destination)),
             operation_type: 1,
+            broker_path: self.path_to(&destination),
             ..DestinationInfo::default()
         });
+        self.mirrored.lock().remove(&destination);
     }
 
     /// Looks for expired messages where a period of `expireMessagesPeriod` ended after `since_ms`, the

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::options::{PolicyEntry, PolicyMap};
-use crate::openwire::{Destination, Message};
+use crate::openwire::{ConsumerInfo, Destination, Message};
 use crate::store::Audit;
 
 /// The policy map, ready to be asked.
@@ -117,6 +117,13 @@ impl Policies {
         fits.and_then(|(pattern, policy)| {
             policy.entry.max_destinations.map(|limit| (pattern, limit))
         })
+    }
+}
+
+impl PolicyEntry {
+    /// Whether a destination with this consumer is not idle (`gcWithNetworkConsumers`).
+    pub fn keeps_in_use(&self, consumer: &ConsumerInfo) -> bool {
+        !(self.gc_with_network_consumers && consumer.network_subscription)
     }
 }
 

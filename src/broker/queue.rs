@@ -298,7 +298,8 @@ impl QueueCell {
     /// Time counts from the first such look.
     pub fn is_idle_for(&self, now_ms: i64, ms: i64) -> bool {
         let mut queue = self.queue.lock();
-        let used = !queue.consumers.is_empty()
+        let counts = |it: &Consumer| self.policy.keeps_in_use(&it.subscription.info);
+        let used = queue.consumers.iter().any(counts)
             || queue.producers > 0
             || !queue.pending.is_empty()
             || !queue.in_flight.is_empty()
@@ -688,7 +689,15 @@ impl Queue {
         last: LastDelivered,
         effects: &mut Effects,
     ) {
+        let local = |it: &Consumer| !it.subscription.info.network_subscription;
+        let served = self.consumers.iter().any(|it| it.subscription.id == *id && local(it));
         self.consumers.retain(|consumer| consumer.subscription.id != *id);
+        if served && self.replays() {
+            // What was only for those here may now go back to where it came from.
+            for bridge in self.consumers.iter_mut().filter(|it| !local(it)) {
+                bridge.cursor = Key::FIRST;
+            }
+        }
         if self.exclusive.as_ref() == Some(id) {
             self.exclusive = self.next_exclusive();
         }
@@ -699,6 +708,30 @@ impl Queue {
         for (at, message) in unacked.iter().enumerate() {
             self.put_back(message.key, at < seen, effects);
         }
+    }
+
+    /// Whether a message that came over a bridge may go back where nobody takes it here: always, unless
+    /// a `conditionalNetworkBridgeFilterFactory` says otherwise.
+    fn replays(&self) -> bool {
+        let rule = self.policy.network_bridge_filter.as_ref();
+        rule.is_none_or(|rule| rule.replay_when_no_consumers)
+    }
+
+    /// Whether nobody but bridges takes `message` here, and it may go back.
+    fn is_unserved(&self, message: &Message, redeliveries: i32) -> bool {
+        let rule = self.policy.network_bridge_filter.as_ref();
+        let selective = rule.is_some_and(|rule| rule.selector_aware);
+        let takes = |it: &Subscription| {
+            !it.info.network_subscription
+                && (!selective || it.filter.accepts(message, redeliveries))
+        };
+        self.replays() && !self.consumers.iter().any(|it| takes(&it.subscription))
+    }
+
+    fn accepts(&self, subscription: &Subscription, message: &Message, redeliveries: i32) -> bool {
+        let unserved =
+            subscription.info.network_subscription && self.is_unserved(message, redeliveries);
+        subscription.filter.accepts_from(message, redeliveries, unserved)
     }
 
     fn next_exclusive(&self) -> Option<Arc<ConsumerId>> {
@@ -844,8 +877,7 @@ impl Queue {
                 .groups
                 .as_ref()
                 .map_or(Claim::Free, |groups| groups.claim(message, &subscription.id));
-            if claim != Claim::Foreign && subscription.filter.accepts(message, held.redeliveries())
-            {
+            if claim != Claim::Foreign && self.accepts(subscription, message, held.redeliveries()) {
                 return Stop::Found(key);
             }
         }

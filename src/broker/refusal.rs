@@ -31,9 +31,9 @@ pub enum Refusal {
     /// A two-phase commit of a branch that is not prepared.
     #[error("Cannot commit 2 phase if the transaction has not been prepared: {transaction}")]
     XaProtocol { transaction: String },
-    /// The commit of a transaction of which something was refused.
+    /// A transaction of which a part failed or came to nothing; it is rolled back instead.
     #[error("COMMIT FAILED: Transaction marked rollback only")]
-    RollbackOnly { cause: Throwable },
+    RolledBack { cause: Throwable },
     #[error("{0}")]
     ResourceAllocation(String),
     /// A `javax.jms.JMSException` without a class of its own.
@@ -65,7 +65,7 @@ impl Refusal {
             }
             Self::NoSuchTransaction { xa: true, .. }
             | Self::XaProtocol { .. }
-            | Self::RollbackOnly { .. } => "javax.transaction.xa.XAException",
+            | Self::RolledBack { .. } => "javax.transaction.xa.XAException",
             Self::ResourceAllocation(_) => "javax.jms.ResourceAllocationException",
             Self::DurableInUse { .. }
             | Self::DurableActive
@@ -82,7 +82,7 @@ impl Refusal {
         if matches!(self, Self::NoSuchTransaction { xa: true, .. }) {
             return Some(XAER_NOTA);
         }
-        if matches!(self, Self::RollbackOnly { .. }) {
+        if matches!(self, Self::RolledBack { .. }) {
             return Some(XA_RBROLLBACK);
         }
         matches!(self, Self::XaProtocol { .. }).then_some(XAER_PROTO)
@@ -92,11 +92,11 @@ impl Refusal {
     pub fn to_throwable(&self) -> Throwable {
         if let Some(code) = self.xa_code() {
             let text = format!("{self} xaErrorCode:{code}");
-            let mut throwable = Throwable::new(self.class_name(), &text);
-            if let Self::RollbackOnly { cause } = self {
-                throwable.cause = Some(Box::new(cause.clone()));
-            }
-            return throwable;
+            let exception = Throwable::new(self.class_name(), &text);
+            let Self::RolledBack { cause } = self else { return exception };
+            // What a client without a transaction manager takes out of it.
+            let rolled_back = Throwable::new("javax.jms.TransactionRolledBackException", &text);
+            return exception.caused_by(rolled_back.caused_by(cause.clone()));
         }
         if let Self::InvalidSelector(exception) = self {
             return exception.clone();
@@ -107,7 +107,7 @@ impl Refusal {
 
 /// `XAException.XAER_NOTA`: there is no such branch.
 const XAER_NOTA: i32 = -4;
-/// `XAException.XA_RBROLLBACK`: rolled back.
+/// `XAException.XA_RBROLLBACK`: rolled back for a reason that has no code of its own.
 const XA_RBROLLBACK: i32 = 100;
 /// `XAException.XAER_PROTO`: not in this state of the branch.
 const XAER_PROTO: i32 = -6;

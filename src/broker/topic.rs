@@ -197,7 +197,8 @@ impl TopicCell {
     /// which has nothing left to do. Time counts from the first such look.
     pub fn is_idle_for(&self, now_ms: i64, ms: i64) -> bool {
         let mut topic = self.topic.lock();
-        let used = !topic.consumers.is_empty()
+        let counts = |it: &Arc<Subscription>| self.policy.keeps_in_use(&it.info);
+        let used = topic.consumers.iter().any(counts)
             || !topic.durables.is_empty()
             || self.producers.load(Ordering::Relaxed) > 0;
         let over = topic.idle.is_over(used, self.enqueued(), now_ms, ms);

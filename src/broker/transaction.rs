@@ -5,6 +5,8 @@
 //!                        |                                  common lock
 //!                        |     \--PREPARE (XA)--> prepared and stored, waits for the second phase, also
 //!                        |                        across restarts
+//!                        +--a part fails unnoticed--> only ROLLBACK is left: COMMIT and PREPARE do it, too
+//!                        |
 //!                        +--ROLLBACK--> sends dropped; what was acknowledged stays with its consumer,
 //!                                       or goes back to its queue if that has gone
 //! ```
@@ -54,6 +56,7 @@ pub struct Transaction {
     pub owner: Option<Arc<ConnectionId>>,
     /// Prepared: takes no more steps, survives its connection.
     pub prepared: bool,
-    /// Why it cannot commit: something that nobody waited for was refused.
-    pub refused: Option<Throwable>,
+    /// Why it can only be rolled back: a part of it failed and nobody waited for the answer, so the
+    /// client may take it for whole.
+    pub rollback_only: Option<Throwable>,
 }

@@ -19,6 +19,12 @@ use crate::server::{Server, create_data_directory};
 /// Threads that serve connections, at most; more cores than that help no broker.
 const WORKERS_MAX: usize = 32;
 
+/// How many threads serve connections on so many cores. The journal has one of its own, and the fewer
+/// there are, the less often they wake each other for nothing.
+fn workers(cores: usize) -> usize {
+    cores.saturating_sub(1).clamp(1, WORKERS_MAX)
+}
+
 /// Runs the broker until it is told to stop.
 pub(super) fn run(
     layout: &Layout,
@@ -50,9 +56,9 @@ pub(super) fn run(
             return Ok(ExitCode::FAILURE);
         }
     };
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
+        .worker_threads(workers(cores))
         .thread_name("openwired-worker")
         .enable_all()
         .build()

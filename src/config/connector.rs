@@ -8,7 +8,7 @@ use super::notice::Weight;
 use super::place::Place;
 use super::vocabulary::{Reading, Words};
 use super::words::connector::{TRANSPORT_OPTIONS, WIRE_FORMAT};
-use super::words::standing::NETWORK;
+use super::words::network;
 use crate::base::uri::{Target, Uri};
 use crate::network::options::{NetworkConnector, NetworkOptions};
 use crate::transport::options::{ConnectorOptions, Security, TransportConnector, TransportOptions};
@@ -78,7 +78,7 @@ pub(super) fn read_member(member: &Uri, config: &mut Config, at: &Place, reading
             for uri in peers {
                 let options = NetworkOptions::default();
                 config.network.push(NetworkConnector { uri: uri.clone(), options });
-                reading.say(NETWORK, format!("the bridge {uri}"), at);
+                network::check(uri, at, reading);
             }
         }
         ("proxy", _) => reading.faults.push(Fault::Refused {

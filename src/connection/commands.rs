@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, trace, warn};
 
 use super::Failure;
+use super::bridge::{Bridge, Bridges, Taken};
 use super::later::{Due, Later};
 use super::pulls::{Pull, Pulls};
 use super::sends::Sends;
@@ -18,9 +19,10 @@ use super::writer::Undeliverable;
 use crate::broker::client::Pulled;
 use crate::broker::{Broker, Client, Outbox, Peer, Refusal, Ticket};
 use crate::openwire::{
-    Command, ConnectionControl, ConnectionError, ConnectionId, ConnectionInfo, ConsumerControl,
-    ConsumerInfo, ExceptionResponse, KeepAliveInfo, MessageAck, MessagePull, ProducerInfo,
-    RemoveInfo, Response, Throwable, TransactionInfo, ack_type, transaction_kind,
+    BrokerInfo, BrokerSubscriptionInfo, Command, ConnectionControl, ConnectionError, ConnectionId,
+    ConnectionInfo, ConsumerControl, ConsumerInfo, ExceptionResponse, KeepAliveInfo, MessageAck,
+    MessagePull, ProducerInfo, RemoveInfo, Response, Text, Throwable, TransactionId,
+    TransactionInfo, ack_type, transaction_kind,
 };
 use crate::transport::{Connector, Slot};
 
@@ -79,11 +81,19 @@ pub(super) struct Conversation {
     version: u8,
     /// The peer would reconnect by itself.
     fault_tolerant: bool,
+    /// Who makes a bridge back for a peer that is a broker and wants one.
+    bridges: Option<Arc<dyn Bridges>>,
+    /// What the peer said that is another broker.
+    told: Option<Arc<BrokerInfo>>,
+    /// The durable subscriptions that it told of before its bridge was there.
+    durables: Option<Arc<BrokerSubscriptionInfo>>,
+    pub(super) bridge: Option<Box<dyn Bridge>>,
 }
 
 impl Conversation {
     pub(super) fn new(
         broker: Arc<Broker>,
+        bridges: Option<Arc<dyn Bridges>>,
         connector: Arc<Connector>,
         slot: Slot,
         remote_address: String,
@@ -95,7 +105,7 @@ impl Conversation {
             consumers: limit(options.maximum_consumers_allowed_per_connection),
             producers: limit(options.maximum_producers_allowed_per_connection),
         };
-        let peer = Peer { connector: connector.name().to_owned(), remote_address };
+        let peer = Peer { connector: connector.name().to_owned(), remote_address, network: false };
         Self {
             broker,
             connector,
@@ -108,7 +118,17 @@ impl Conversation {
             peer,
             version,
             fault_tolerant: false,
+            bridges,
+            told: None,
+            durables: None,
+            bridge: None,
         }
+    }
+
+    /// Has a bridge take part, as our side wants one to this peer.
+    pub(super) fn carry(&mut self, bridge: Box<dyn Bridge>) {
+        self.peer.network = true;
+        self.bridge = Some(bridge);
     }
 
     /// Whether the next command may be handled now.
@@ -124,12 +144,29 @@ impl Conversation {
         trace!(peer = self.peer.remote_address, "{}", command.name());
         let name = command.name();
         let (id, required) = command.header().ok_or(Failure::Unexpected(name))?;
+        if let Some(bridge) = &mut self.bridge {
+            match bridge.take(&command)? {
+                Taken::No => {}
+                Taken::Yes => return Ok(Next::Go),
+                Taken::Answer => {
+                    self.answer(id, required, Ok(Answer::now()));
+                    return Ok(Next::Go);
+                }
+            }
+        }
         let answered = match command {
             Command::Message(message) => {
                 self.send(Arc::unwrap_or_clone(message));
                 return Ok(Next::Go);
             }
-            Command::MessageAck(ack) => self.ack(&ack),
+            Command::MessageAck(ack) => {
+                let answered = self.ack(&ack);
+                if let (Err(refusal), false) = (&answered, required) {
+                    let of = ack.consumer_id.as_ref().and_then(|id| id.connection_id.as_ref());
+                    self.refused_in(of, ack.transaction_id.as_deref(), refusal);
+                }
+                answered
+            }
             Command::KeepAliveInfo(info) => {
                 self.keep_alive(&info);
                 return Ok(Next::Go);
@@ -161,9 +198,15 @@ impl Conversation {
                 self.fault_tolerant = control.fault_tolerant;
                 Ok(Answer::now())
             }
-            Command::BrokerInfo(_) | Command::BrokerSubscriptionInfo(_) => {
-                return Err(Failure::Bridge);
+            Command::BrokerInfo(info) => {
+                self.hear_broker(info)?;
+                Ok(Answer::now())
             }
+            Command::BrokerSubscriptionInfo(info) if self.told.is_some() => {
+                self.durables = Some(info);
+                Ok(Answer::now())
+            }
+            Command::BrokerSubscriptionInfo(_) => return Err(Failure::Unexpected(name)),
             // Without effect in ActiveMQ, too; to obey a ControlCommand was CVE-2014-3576.
             Command::ControlCommand(_)
             | Command::FlushCommand(_)
@@ -218,6 +261,19 @@ impl Conversation {
         }
     }
 
+    /// A part of a transaction was refused, and the peer asked for no answer.
+    pub(super) fn refused_in(
+        &self,
+        connection: Option<&Text>,
+        transaction: Option<&TransactionId>,
+        refusal: &Refusal,
+    ) {
+        let Some(transaction) = transaction else { return };
+        if let Ok(client) = self.register.client("a transaction", connection) {
+            client.refused_in(transaction, refusal);
+        }
+    }
+
     fn refuse(&self, id: i32, required: bool, refusal: &Refusal) {
         let exception = Some(refusal.to_throwable());
         if required {
@@ -244,11 +300,36 @@ impl Conversation {
         }
     }
 
+    /// The peer is another broker. It says so once, before it says who it is.
+    fn hear_broker(&mut self, info: Arc<BrokerInfo>) -> Result<(), Failure> {
+        if self.told.is_some() || !self.register.is_empty() {
+            return Err(Failure::Unexpected("BrokerInfo"));
+        }
+        self.peer.network = true;
+        self.told = Some(info);
+        Ok(())
+    }
+
+    /// Builds the bridge back that a peer wants, once it may be here.
+    fn build_bridge(&mut self) -> Result<(), Refusal> {
+        let (Some(told), Some(bridges), None) = (&self.told, &self.bridges, &self.bridge) else {
+            return Ok(());
+        };
+        let address = &self.peer.remote_address;
+        self.bridge = bridges.accept(told, self.version, &self.outbox, address)?;
+        if let (Some(bridge), Some(durables)) = (&mut self.bridge, self.durables.take()) {
+            // A bridge never ends for what it is told of durable subscriptions.
+            let taken = bridge.take(&Command::BrokerSubscriptionInfo(durables));
+            debug_assert!(taken.is_ok(), "{taken:?}");
+        }
+        Ok(())
+    }
+
     fn connect(&mut self, mut info: Arc<ConnectionInfo>) -> Next {
         let details = Arc::make_mut(&mut info);
         details.client_master |= self.version <= CLIENT_MASTER_UNSAID_UNTIL;
         details.client_ip.get_or_insert_with(|| self.peer.remote_address.as_str().into());
-        let connected = self.open_connection(&info);
+        let connected = self.open_connection(&info).and_then(|()| self.build_bridge());
         let refused = connected.as_ref().err().map(Refusal::to_string);
         let answer = connected.map(|()| Answer::now());
         self.answer(info.command_id, info.response_required, answer);
@@ -380,7 +461,7 @@ impl Conversation {
     }
 
     /// A message cannot be told to its consumer: it goes where poison goes, and says why.
-    pub(super) fn bury(&self, undeliverable: &Undeliverable) {
+    pub(super) fn bury(&mut self, undeliverable: &Undeliverable) {
         let Undeliverable { delivery, why } = undeliverable;
         let id = delivery.message.as_ref().and_then(|message| message.message_id.clone());
         let consumer = &delivery.consumer_id;
@@ -397,6 +478,10 @@ impl Conversation {
             ..MessageAck::default()
         };
         let client = self.register.consumer(consumer);
+        if let (None, Some(bridge)) = (client, &mut self.bridge) {
+            bridge.bury(delivery, why);
+            return;
+        }
         if let Some(Err(refusal)) = client.map(|client| client.ack(&ack)) {
             // Acknowledged or given back meanwhile: it is no longer this consumer's.
             debug!("message {shown} is not dead-lettered: {refusal}");
@@ -467,6 +552,9 @@ impl Conversation {
     pub(super) fn close(&mut self, last_delivered: i64) {
         for client in self.register.drain() {
             client.close(last_delivered);
+        }
+        if let Some(mut bridge) = self.bridge.take() {
+            bridge.close();
         }
     }
 }

@@ -24,11 +24,12 @@ pub enum Failure {
     WriteStalled { limit: Duration },
     #[error("Protocol violation: a peer may not send {0}")]
     Unexpected(&'static str),
-    #[error(
-        "the peer is a broker that wants to build a network bridge, which this broker does not serve yet: \
-         remove its networkConnector to this broker"
-    )]
-    Bridge,
+    /// What ends a bridge, and with it the connection.
+    #[error("{0}")]
+    Bridge(String),
+    /// Nothing came from the peer, which was asked to say something.
+    #[error("the peer was asked whether it is there and did not answer for {} ms", silence.as_millis())]
+    Silent { silence: Duration },
 }
 
 impl Failure {

@@ -13,16 +13,17 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::{debug, info, warn};
 
+use super::bridge::{Bridge, Bridges};
 use super::commands::{Conversation, LAST_DELIVERED_NONE, LAST_DELIVERED_UNKNOWN, Next};
 use super::inactivity::{Inactivity, Look};
 use super::later::Due;
 use super::writer::Writer;
 use super::{Failure, negotiation};
-use crate::broker::{Broker, Closing};
+use crate::broker::{Broker, Closing, Outbox};
 use crate::openwire::{
     BrokerInfo, Command, ConnectionError, Decoder, KeepAliveInfo, ShutdownInfo, WireFormat,
 };
-use crate::transport::{Accepted, Connector, FrameReader};
+use crate::transport::{Accepted, Connector, FrameReader, Slot};
 
 /// Longest frame of a peer that did not yet say who it is.
 const STRANGER_FRAME_BYTES_MAX: u64 = 64 << 10;
@@ -39,9 +40,14 @@ const FAIR_BYTES: usize = 32 << 10;
 /// As good as never.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Serves one connection until its end.
-pub async fn serve<S>(accepted: Accepted<S>, broker: Arc<Broker>, shutdown: CancellationToken)
-where
+/// Serves one connection until its end. `bridges` makes the bridge back for a peer that is a broker;
+/// without it there is none.
+pub async fn serve<S>(
+    accepted: Accepted<S>,
+    broker: Arc<Broker>,
+    bridges: Option<Arc<dyn Bridges>>,
+    shutdown: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let Accepted { mut stream, peer, connector, slot } = accepted;
@@ -58,11 +64,13 @@ where
             debug!("{address} after negotiation: {format:?}");
             let conversation = Conversation::new(
                 broker,
+                bridges,
                 Arc::clone(&connector),
                 slot,
                 address.clone(),
                 format.version,
             );
+            conversation.introduce();
             Link::new(stream, frames, format, conversation, &shutdown).run().await
         }
         Err(failure) => Err(failure),
@@ -71,6 +79,47 @@ where
         log_failure(&failure, &address, &connector);
     }
     debug!("Connection Stopped: {address}");
+}
+
+/// A socket to another broker that this one opened, past the negotiation.
+#[derive(Debug)]
+pub struct Dialled<S> {
+    pub stream: S,
+    pub frames: FrameReader,
+    /// It has read the peer's BrokerInfo.
+    pub decoder: Decoder,
+    pub format: WireFormat,
+    /// The peer as if it were a connector: its address, and the options of our side.
+    pub connector: Arc<Connector>,
+}
+
+/// Serves a connection to another broker with a bridge on it until its end, which is no failure when
+/// the peer or this broker said goodbye.
+///
+/// # Errors
+/// Why it broke.
+pub async fn serve_dialled<S>(
+    dialled: Dialled<S>,
+    broker: Arc<Broker>,
+    bridge: Box<dyn Bridge>,
+    outbox: Arc<Outbox>,
+    shutdown: CancellationToken,
+) -> Result<(), Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let Dialled { stream, frames, decoder, format, connector } = dialled;
+    let address = connector.publishable_uri().to_owned();
+    let slot = Slot::uncounted();
+    let mut conversation =
+        Conversation::new(broker, None, connector, slot, address, format.version);
+    conversation.outbox = outbox;
+    conversation.carry(bridge);
+    let mut link = Link::new(stream, frames, format, conversation, &shutdown);
+    link.decoder = decoder;
+    link.stranger_until = None;
+    link.frames.limit_frames(link.format.max_frame_size);
+    link.run().await
 }
 
 fn log_failure(failure: &Failure, address: &str, connector: &Connector) {
@@ -165,8 +214,6 @@ where
     }
 
     async fn run(mut self) -> Result<(), Failure> {
-        let info = broker_info(&self.conversation);
-        self.conversation.outbox.command(info);
         let ended = loop {
             match self.step().await {
                 Ok(None) => {}
@@ -318,7 +365,8 @@ where
 
     /// Ready when nothing waits to be written; says whether something was.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Failure>> {
-        let written = self.writer.poll_write(context, &mut self.stream, &self.conversation.outbox);
+        let Conversation { outbox, bridge, .. } = &mut self.conversation;
+        let written = self.writer.poll_write(context, &mut self.stream, outbox, bridge);
         for undeliverable in self.writer.take_undeliverable() {
             self.conversation.bury(&undeliverable);
         }
@@ -342,6 +390,7 @@ where
             self.read_silence_max.map(|limit| self.received_at + limit),
             self.stranger_until,
             self.unwanted.as_ref().map(|(until, _)| *until),
+            self.conversation.bridge.as_ref().map(|bridge| bridge.next_look()),
         ];
         let next = times.into_iter().flatten().min();
         next.unwrap_or_else(|| self.timer.deadline().max(Instant::now() + FAR))
@@ -366,6 +415,9 @@ where
             self.received_at = now;
         }
         self.look_at_stranger(now)?;
+        if let Some(bridge) = &mut self.conversation.bridge {
+            bridge.look(now, reading)?;
+        }
         let look = self.inactivity.as_mut().map_or(Look::Quiet, |it| it.look(now, reading));
         match look {
             Look::Quiet => {}
@@ -459,12 +511,14 @@ fn stranger_limit(format: &WireFormat) -> u64 {
     }
 }
 
-/// Who we are, which a client's `getBrokerName` waits for.
-fn broker_info(conversation: &Conversation) -> BrokerInfo {
-    BrokerInfo {
-        broker_id: Some(Arc::clone(conversation.broker.id())),
-        broker_url: Some(conversation.connector.publishable_uri().into()),
-        broker_name: Some(conversation.broker.name().into()),
-        ..BrokerInfo::default()
+impl Conversation {
+    /// Says who we are, which a client's `getBrokerName` waits for.
+    fn introduce(&self) {
+        self.outbox.command(BrokerInfo {
+            broker_id: Some(Arc::clone(self.broker.id())),
+            broker_url: Some(self.connector.publishable_uri().into()),
+            broker_name: Some(self.broker.name().into()),
+            ..BrokerInfo::default()
+        });
     }
 }

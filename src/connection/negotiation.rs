@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::Failure;
-use crate::openwire::{Command, Decoder, Encoder, Offer, WireError, WireFormat, negotiate};
+use crate::openwire::{Command, Decoder, Encoder, Offer, Text, WireError, WireFormat, negotiate};
 use crate::transport::FrameReader;
 use crate::transport::options::TransportOptions;
 
@@ -51,17 +51,25 @@ pub fn time_allowed(options: &TransportOptions) -> Duration {
 /// # Errors
 /// When the frame is no WireFormatInfo, or one that cannot be agreed with.
 pub fn agree(ours: &Offer, minimum_version: i32, frame: Bytes) -> Result<WireFormat, WireError> {
+    Ok(agree_with(ours, &heard(minimum_version, frame)?))
+}
+
+/// The peer's offer in its first frame.
+fn heard(minimum_version: i32, frame: Bytes) -> Result<Offer, WireError> {
     let command = Decoder::new(&WireFormat::HANDSHAKE).decode(frame)?;
     let Some(Command::WireFormatInfo(info)) = &command else {
         let found = command.as_ref().map_or("nothing", Command::name);
         return Err(WireError::Properties(format!("the peer began with {found}")));
     };
-    let theirs = Offer::from_info(info, minimum_version)?;
-    let mut agreed = negotiate(ours, &theirs);
+    Offer::from_info(info, minimum_version)
+}
+
+fn agree_with(ours: &Offer, theirs: &Offer) -> WireFormat {
+    let mut agreed = negotiate(ours, theirs);
     if !ours.max_frame_size_enabled {
         agreed.max_frame_size = 0;
     }
-    Ok(agreed)
+    agreed
 }
 
 /// Says our offer, hears the peer's, and returns what both agree on.
@@ -77,6 +85,37 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let ours = offer(options);
+    let frame = exchange(stream, frames, &ours, time_allowed(options)).await?;
+    Ok(agree(&ours, options.wire_format.version_min, frame)?)
+}
+
+/// The same for a socket that this broker opened. Also tells what broker the peer says it is.
+///
+/// # Errors
+/// When the peer says nothing in time, or something else, or leaves.
+pub async fn handshake_dialled<S>(
+    stream: &mut S,
+    frames: &mut FrameReader,
+    ours: &Offer,
+    wait: Duration,
+) -> Result<(WireFormat, Option<Text>), Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let theirs = heard(1, exchange(stream, frames, ours, wait).await?)?;
+    Ok((agree_with(ours, &theirs), theirs.provider_name))
+}
+
+/// Says our offer and hears the peer's first frame.
+async fn exchange<S>(
+    stream: &mut S,
+    frames: &mut FrameReader,
+    ours: &Offer,
+    wait: Duration,
+) -> Result<Bytes, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut said = BytesMut::new();
     Encoder::new(&WireFormat::HANDSHAKE).encode(&ours.to_info()?, &mut said)?;
     let exchange = async {
@@ -84,9 +123,7 @@ where
         stream.flush().await?;
         first_frame(stream, frames).await
     };
-    let frame = timeout(time_allowed(options), exchange).await;
-    let frame = frame.map_err(|_| Failure::NegotiationTimeout)??;
-    Ok(agree(&ours, options.wire_format.version_min, frame)?)
+    timeout(wait, exchange).await.map_err(|_| Failure::NegotiationTimeout)?
 }
 
 async fn first_frame<S>(stream: &mut S, frames: &mut FrameReader) -> Result<Bytes, Failure>

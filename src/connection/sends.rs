@@ -226,7 +226,7 @@ impl Conversation {
         if let Some(transaction) = parked.message.transaction_id.as_deref()
             && !response_required
         {
-            parked.client.refuse_commit(transaction, &refusal);
+            parked.client.refused_in(transaction, &refusal);
         }
         self.answer(command_id, response_required, Err(refusal));
     }
@@ -252,7 +252,7 @@ impl Conversation {
             }
             Err(refusal) => {
                 if let Some(transaction) = transaction.filter(|_| !required) {
-                    parked.client.refuse_commit(&transaction, &refusal);
+                    parked.client.refused_in(&transaction, &refusal);
                 }
                 self.answer(id, required, Err(refusal));
             }

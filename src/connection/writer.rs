@@ -9,8 +9,9 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use tokio_util::io::poll_write_buf;
 
+use super::bridge::{Bridge, Forwarded};
 use crate::broker::{Delivery, Outbox, Outgoing};
-use crate::openwire::{self, Encoder, MessageDispatch, WireError, WireFormat};
+use crate::openwire::{self, Command, Encoder, MessageDispatch, WireError, WireFormat};
 
 /// So many encoded bytes are written before more is encoded.
 const WRITE_BYTES: usize = 64 << 10;
@@ -72,7 +73,8 @@ impl Writer {
         self.stalled_since
     }
 
-    /// Writes until all that waits is written. Says whether anything was.
+    /// Writes until all that waits is written; deliveries to the consumers of `bridge` as it says. Says
+    /// whether anything was.
     ///
     /// # Errors
     /// When the stream fails, or a command cannot be said in the agreed format.
@@ -81,13 +83,14 @@ impl Writer {
         context: &mut Context<'_>,
         stream: &mut S,
         outbox: &Outbox,
+        bridge: &mut Option<Box<dyn Bridge>>,
     ) -> Poll<Result<bool, super::Failure>>
     where
         S: AsyncWrite + Unpin,
     {
         let mut wrote = false;
         loop {
-            self.encode(outbox)?;
+            self.encode(outbox, bridge)?;
             if self.is_idle() {
                 return Poll::Ready(Ok(wrote));
             }
@@ -101,7 +104,11 @@ impl Writer {
     }
 
     /// Encodes what fits in one write.
-    fn encode(&mut self, outbox: &Outbox) -> Result<(), WireError> {
+    fn encode(
+        &mut self,
+        outbox: &Outbox,
+        bridge: &mut Option<Box<dyn Bridge>>,
+    ) -> Result<(), WireError> {
         if self.unflushed {
             return Ok(());
         }
@@ -120,7 +127,17 @@ impl Writer {
             match outgoing {
                 Outgoing::Command(command) => self.encoder.encode(command, &mut self.encoded)?,
                 Outgoing::Delivery(delivery) => {
-                    if let Err(why) = dispatch(&mut self.encoder, delivery, &mut self.encoded) {
+                    let (encoder, out) = (&mut self.encoder, &mut self.encoded);
+                    let forwarded =
+                        bridge.as_mut().map_or(Forwarded::NotOurs, |it| it.forward(delivery));
+                    let told = match forwarded {
+                        Forwarded::NotOurs => dispatch(encoder, delivery, out),
+                        Forwarded::Nothing => Ok(()),
+                        Forwarded::Message(message) => {
+                            encoder.encode(&Command::Message(message), out)
+                        }
+                    };
+                    if let Err(why) = told {
                         self.undeliverable.push(Undeliverable { delivery: delivery.clone(), why });
                     }
                 }

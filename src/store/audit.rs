@@ -5,17 +5,23 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use bytes::{Buf, BufMut, BytesMut};
 use foldhash::fast::RandomState;
 
-use super::record::{Malformed, ProducerKey, producer_of, put_part, take_part};
+use super::record::{Malformed, ProducerKey, is_bridged, producer_of, put_part, take_part};
 use crate::openwire::{Message, Text};
 
 const WORD: i64 = u64::BITS as i64;
 /// No producer counts that far, so that sums of these numbers stay in range.
 const SEQUENCE_MAX: i64 = i64::MAX / 2;
 
+/// Producers remembered of whose messages came over bridges: a bridge brings those of many, and after
+/// it broke sends again what was under way.
+const BRIDGED_PRODUCERS_MAX: usize = 16_384;
+/// Sequence numbers remembered of each of those.
+const BRIDGED_DEPTH: i64 = 8192;
+
 /// The last sequence numbers of the producers that sent last.
 ///
 /// ```text
-/// producers u32, depth u32, then for each producer, the least recent one first:
+/// producers u32, depth u32, then for each producer, the least recent one of each kind first:
 ///   connection part, session u64, producer u64, first sequence u64, words u32, words x bits u64
 /// ```
 #[derive(Debug, Clone)]
@@ -25,6 +31,8 @@ pub struct Audit {
     windows: HashMap<ProducerKey, Window, RandomState>,
     /// When each producer sent last, counted in messages.
     recent: BTreeMap<u64, ProducerKey>,
+    /// The same of those whose messages came over bridges.
+    recent_bridged: BTreeMap<u64, ProducerKey>,
     clock: u64,
 }
 
@@ -44,6 +52,7 @@ impl Audit {
             depth: i64::from(depth).max(WORD),
             windows: HashMap::default(),
             recent: BTreeMap::new(),
+            recent_bridged: BTreeMap::new(),
             clock: 0,
         }
     }
@@ -56,19 +65,29 @@ impl Audit {
     }
 
     pub fn mark(&mut self, message: &Message) {
-        let Some((producer, sequence)) = producer_of(message) else { return };
+        if let Some((producer, sequence)) = producer_of(message) {
+            self.mark_sequence(producer, sequence);
+        }
+    }
+
+    pub(super) fn mark_sequence(&mut self, producer: ProducerKey, sequence: i64) {
         if !(0..SEQUENCE_MAX).contains(&sequence) {
             return;
         }
+        let (depth, recent) = if is_bridged(&producer) {
+            (BRIDGED_DEPTH, &mut self.recent_bridged)
+        } else {
+            (self.depth, &mut self.recent)
+        };
         let window = self.windows.entry(producer.clone()).or_default();
-        window.set(sequence, self.depth);
+        window.set(sequence, depth);
         if window.used == self.clock && self.clock > 0 {
             return;
         }
         self.clock += 1;
-        self.recent.remove(&window.used);
+        recent.remove(&window.used);
         window.used = self.clock;
-        self.recent.insert(self.clock, producer);
+        recent.insert(self.clock, producer);
         self.forget();
     }
 
@@ -81,16 +100,22 @@ impl Audit {
     }
 
     fn forget(&mut self) {
-        while self.windows.len() > self.producers {
-            let Some((_, producer)) = self.recent.pop_first() else { return };
-            self.windows.remove(&producer);
+        let kinds =
+            [(&mut self.recent, self.producers), (&mut self.recent_bridged, BRIDGED_PRODUCERS_MAX)];
+        for (recent, limit) in kinds {
+            while recent.len() > limit
+                && let Some((_, producer)) = recent.pop_first()
+            {
+                self.windows.remove(&producer);
+            }
         }
     }
 
     pub(super) fn put(&self, out: &mut BytesMut) {
-        out.put_u32(u32::try_from(self.recent.len()).unwrap_or(u32::MAX));
+        let producers = self.recent.len() + self.recent_bridged.len();
+        out.put_u32(u32::try_from(producers).unwrap_or(u32::MAX));
         out.put_u32(u32::try_from(self.depth).unwrap_or(u32::MAX));
-        for producer in self.recent.values() {
+        for producer in self.recent.values().chain(self.recent_bridged.values()) {
             let Some(window) = self.windows.get(producer) else { continue };
             put_part(out, producer.0.as_bytes());
             out.put_i64(producer.1);
@@ -116,7 +141,9 @@ impl Audit {
                 .map(|_| Ok(rest.try_get_u64()?))
                 .collect::<Result<_, Malformed>>()?;
             audit.clock += 1;
-            audit.recent.insert(audit.clock, producer.clone());
+            let bridged = is_bridged(&producer);
+            let recent = if bridged { &mut audit.recent_bridged } else { &mut audit.recent };
+            recent.insert(audit.clock, producer.clone());
             audit.windows.insert(producer, Window { used: audit.clock, first, words });
         }
         Ok(audit)
@@ -230,6 +257,27 @@ mod tests {
         }
         let knows = [1, 2, 3].map(|producer| audit.knows(&message(producer, 5)));
         assert_eq!(knows, [true, false, true]);
+    }
+
+    fn bridged(producer: i64, sequence: i64, hops: usize) -> Message {
+        let path = vec![Some(crate::openwire::BrokerId::new("ID:a")); hops];
+        Message { broker_path: Some(path), ..message(producer, sequence) }
+    }
+
+    #[test]
+    fn what_came_over_bridges_is_remembered_apart_and_by_the_length_of_its_way() {
+        let mut audit = Audit::new(2, 64);
+        audit.mark(&message(0, 5));
+        (1..=500).for_each(|producer| audit.mark(&bridged(producer, 5, 1)));
+        assert!(audit.knows(&message(0, 5)) && audit.knows(&bridged(1, 5, 1)));
+        assert!(!audit.knows(&bridged(1, 5, 2)) && !audit.knows(&message(1, 5)));
+        let mut bytes = BytesMut::new();
+        audit.put(&mut bytes);
+        let read = Audit::parse(&mut &bytes[..]).unwrap().bounded(2, 64);
+        assert!(read.knows(&message(0, 5)) && read.knows(&bridged(1, 5, 1)));
+        let last = BRIDGED_PRODUCERS_MAX as i64 + 500;
+        (501..=last).for_each(|producer| audit.mark(&bridged(producer, 5, 1)));
+        assert!(!audit.knows(&bridged(1, 5, 1)) && audit.knows(&bridged(501, 5, 1)));
     }
 
     #[test]

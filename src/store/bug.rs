@@ -22,6 +22,8 @@ pub enum Bug {
     CopyRemoved,
     /// A footer counts whatever segment it was made of.
     TrustFooter,
+    /// The check of a message is not looked at when it is read again.
+    NoRecordCheck,
     /// What stands in a sealed segment only is not said again before it goes.
     ForgetStates,
 }

@@ -56,7 +56,10 @@ pub(super) fn build(sealed: &Sealed, bytes: &[u8]) -> Option<BytesMut> {
                 Record::Add(held) | Record::Copy(held) => {
                     broker_sequence = broker_sequence.max(held.broker_sequence);
                 }
-                Record::Remove(..) | Record::Redelivered(..) | Record::Audit(_) => {}
+                Record::Remove(..)
+                | Record::Redelivered(..)
+                | Record::Audit(_)
+                | Record::Heard(..) => {}
                 Record::Owner { .. }
                 | Record::OwnerGone(_)
                 | Record::Prepared(_)
@@ -118,6 +121,15 @@ fn check_of(bytes: &[u8], salt: u64, seal: &Seal) -> Option<u32> {
     let (head, rest) = bytes.split_at_checked(HEAD)?;
     let spot = Spot { salt, segment: seal.segment, offset: seal.end };
     Some(spot.checksum([head.get(..CHECK_AT)?, rest]))
+}
+
+/// The seal of the segment that a footer is of, if the footer is whole.
+pub(super) fn seal(bytes: &[u8], salt: u64) -> Option<Seal> {
+    let mut rest = bytes;
+    (rest.try_get_u64().ok()? == MAGIC).then_some(())?;
+    let seal = Seal::take(&mut rest)?;
+    let check = bytes.get(CHECK_AT..HEAD)?.first_chunk()?;
+    (check_of(bytes, salt, &seal)? == u32::from_be_bytes(*check)).then_some(seal)
 }
 
 /// Replays a footer, if it is that of the segment which ends so.

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use super::audit::Audit;
 use super::group::{Add, Branch, Entry, Group, OwnerRecord};
 use super::place::{Key, OwnerId};
-use super::record::Copied;
+use super::record::{Copied, ProducerKey, producer_of};
 use super::replay::{Place, Replay};
 use super::ticket::{Batch, Ticket};
 use crate::openwire::{Message, XaTransactionId};
@@ -33,6 +33,8 @@ pub(super) enum Item {
     Outcome(XaTransactionId),
     /// Says the highest key of an owner again.
     Sequence(OwnerId),
+    /// A message came and went, but its producer may not know and send it again.
+    Heard(ProducerKey, i64),
 }
 
 /// What is written as one batch.
@@ -295,8 +297,8 @@ impl Front {
         }
     }
 
-    /// Takes a message back that waits in the same batch that its removal would be in. In another
-    /// batch it must stay: that one may survive without this one.
+    /// Takes a message back that waits in the same batch that its removal would be in; that it was sent
+    /// is still said. In another batch it must stay: that one may survive without this one.
     fn cancel(&mut self, owner: OwnerId, key: Key) -> bool {
         let Some(chunk) = self.taken.chunks.last_mut() else { return false };
         let Some(index) = chunk.adds.remove(&(owner, key)) else { return false };
@@ -305,7 +307,12 @@ impl Front {
         if add.owners.is_empty() {
             let bytes = bytes_of(&add.message);
             // The message need not live until the batch is written.
-            add.message = Arc::default();
+            let message = mem::take(&mut add.message);
+            if let (Some((producer, sequence)), Some(item)) =
+                (producer_of(&message), chunk.items.get_mut(index))
+            {
+                *item = Item::Heard(producer, sequence);
+            }
             chunk.bytes = chunk.bytes.saturating_sub(bytes);
             self.bytes = self.bytes.saturating_sub(bytes);
         }

@@ -1,6 +1,6 @@
 //! The handle of a store, and how it is opened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -32,7 +32,7 @@ use super::shared::{Parts, Phase, Pressure, Settings, Shared, Wish};
 use super::ticket::Ticket;
 use super::writer::Writer;
 use crate::base::clock::Clock;
-use crate::openwire::Message;
+use crate::openwire::{Destination, Message};
 
 /// A segment must have room for its head.
 const SEGMENT_BYTES_MIN: u64 = 4 << 10;
@@ -131,13 +131,15 @@ impl Journal {
             usize::try_from(options.journal_max_write_batch_size).unwrap_or(usize::MAX);
         let mut front = Front::new(&replay, audit.clone(), batch_bytes);
         let (mut recovered, orphans) = recovered(&mut replay, &mut front);
+        recovered.damage = found.damage;
+        let damaged = recovered.damage.iter().filter(|damage| damage.is_loss()).count();
         let messages: usize = recovered.owners.iter().map(|owner| owner.messages.len()).sum();
         info!(
             "the store {} has {messages} messages in {} segments, {} damaged places; epoch {}, read in \
              {} ms",
             directory.display(),
             found.segments.len(),
-            found.damage,
+            damaged,
             ownership.epoch,
             started.elapsed().as_millis()
         );
@@ -168,9 +170,10 @@ impl Journal {
         shared.wake_keeper();
         let mut reader = Reader::new(Arc::clone(&shared));
         // Without damage, these are messages of owners that were gone when they came.
-        if found.damage > 0 {
+        if damaged > 0 {
             for orphan in orphans {
-                recovered.owners.extend(adopt(&shared, &mut reader, orphan));
+                let adopted = adopt(&shared, &mut reader, &recovered, orphan);
+                recovered.owners.extend(adopted);
             }
             recovered.owners.sort_by_key(|owner| owner.id);
         }
@@ -190,8 +193,18 @@ impl Journal {
 
     /// Who is to be told of an owner's messages.
     pub fn register(&self, id: OwnerId, owner: Weak<dyn Owner>) {
+        #[cfg(test)]
+        if let (Some(show), Some(owner)) = (&*self.shared().on_register.lock(), owner.upgrade()) {
+            show(id, &*owner);
+        }
         self.shared().registry.lock().insert(id, owner);
         self.shared().may_clean_again();
+    }
+
+    /// Has each owner shown at the moment from which the journal may ask it.
+    #[cfg(test)]
+    pub(crate) fn on_register(&self, show: impl Fn(OwnerId, &dyn Owner) + Send + 'static) {
+        *self.shared().on_register.lock() = Some(Box::new(show));
     }
 
     /// Appends changes. Takes no time and cannot fail: they go to a buffer, and the thread is woken. A
@@ -379,15 +392,50 @@ fn recovered(replay: &mut Replay, front: &mut Front) -> (Recovered, Vec<Orphans>
             }
             continue;
         };
-        count_live(front, id, &messages);
         owners.push(RecoveredOwner { id, record, messages, sequence });
     }
     owners.sort_by_key(|owner| owner.id);
+    orphans.sort_by_key(|orphan| orphan.id);
+    drop_replaced(&mut owners, front);
+    owners.iter().for_each(|owner| count_live(front, owner.id, &owner.messages));
     let mut branches: Vec<_> = std::mem::take(&mut replay.branches).into_values().collect();
     branches.sort_by_key(|(order, ..)| *order);
     let branches = branches.into_iter().map(|(_, branch, _)| branch).collect();
     let broker_sequence = replay.counters.broker_sequence;
-    (Recovered { owners, branches, broker_sequence }, orphans)
+    let damage = Vec::new();
+    (Recovered { owners, branches, broker_sequence, damage }, orphans)
+}
+
+/// Of two owners that are the same, the older one was gone before the newer one came: that it was is
+/// lost by damage.
+fn drop_replaced(owners: &mut Vec<RecoveredOwner>, front: &mut Front) {
+    let mut replaced: Vec<String> = Vec::new();
+    let mut kept = Vec::with_capacity(owners.len());
+    let mut seen = HashSet::new();
+    for owner in std::mem::take(owners).into_iter().rev() {
+        if seen.insert(identity(&owner.record)) {
+            kept.push(owner);
+            continue;
+        }
+        replaced.push(format!("{:?}", owner.id));
+        let entries = vec![Entry::OwnerGone { id: owner.id, bytes: 0 }];
+        let _ticket = front.push(Group { entries, wanted: false });
+    }
+    kept.reverse();
+    *owners = kept;
+    if !replaced.is_empty() {
+        warn!("owners that were there twice, as it was damaged that they are gone: {replaced:?}");
+    }
+}
+
+/// What no two owners that are there at the same time share.
+fn identity(record: &OwnerRecord) -> (Option<Destination>, Option<(String, String)>) {
+    match record {
+        OwnerRecord::Destination(destination) => (Some(destination.clone()), None),
+        OwnerRecord::Durable { client_id, name, .. } => {
+            (None, Some((client_id.clone(), name.clone())))
+        }
+    }
 }
 
 fn count_live(front: &mut Front, id: OwnerId, messages: &BTreeMap<Key, Stored>) {
@@ -405,20 +453,37 @@ fn count_live(front: &mut Front, id: OwnerId, messages: &BTreeMap<Key, Stored>) 
     front.live.add(segment, bytes);
 }
 
-/// Gives messages whose owner's record was damaged back to the queue that they were sent to.
-fn adopt(shared: &Shared, reader: &mut Reader, orphans: Orphans) -> Option<RecoveredOwner> {
+/// Gives messages whose owner's record was damaged back to the queue that they were sent to; or to one
+/// beside it, if that queue is there.
+fn adopt(
+    shared: &Shared,
+    reader: &mut Reader,
+    recovered: &Recovered,
+    orphans: Orphans,
+) -> Option<RecoveredOwner> {
     let Orphans { id, sequence, witness, messages } = orphans;
     let count = messages.len();
     let destination = messages.values().find_map(|stored| match reader.read(stored.at) {
         Ok(Fetched::Message(message)) => message.destination.clone(),
         Ok(Fetched::Moved | Fetched::Damaged(_)) | Err(_) => None,
     });
-    let Some(destination) = destination.filter(|destination| destination.is_queue()) else {
+    let queue = destination.filter(|destination| destination.is_queue());
+    let record = queue.map(|queue| OwnerRecord::Destination(Arc::unwrap_or_clone(queue)));
+    let is_taken = |record: &OwnerRecord| {
+        recovered.owners.iter().any(|owner| identity(&owner.record) == identity(record))
+    };
+    let record = record.map(|record| match &record {
+        OwnerRecord::Destination(queue) if is_taken(&record) => {
+            let name = format!("{}.RECOVERED.{}", queue.name(), id.0);
+            OwnerRecord::Destination(Destination::queue(&name))
+        }
+        OwnerRecord::Destination(_) | OwnerRecord::Durable { .. } => record,
+    });
+    let Some(record) = record else {
         error!("{count} messages are lost, as it was damaged who holds them ({id:?})");
         return None;
     };
-    warn!("it was damaged who holds {count} messages: taken to be {destination}");
-    let record = OwnerRecord::Destination(Arc::unwrap_or_clone(destination));
+    warn!("it was damaged who holds {count} messages: taken to be {record:?}");
     let mut front = shared.front.lock();
     count_live(&mut front, id, &messages);
     front.owners.insert(id, OwnerState { sequence, witness, ..OwnerState::default() });

@@ -19,6 +19,10 @@ use super::shared::{Phase, Prepared, Shared};
 
 /// Between two attempts to get room for a segment.
 const RETRY: Duration = Duration::from_millis(200);
+/// Parts of cleaning that are done before the disk counts as full.
+const STEPS_BEFORE_FULL: usize = 16;
+/// Segments that must be free beside the next one, for acknowledgements.
+const RESERVE: u64 = 2;
 /// Which part of a segment is made do with while the disk is full.
 const SMALL: u32 = 16;
 /// Bytes that the first segment of an epoch must have.
@@ -33,7 +37,7 @@ pub(super) struct Keeper {
     retry: Option<Instant>,
     retry_less: Option<Instant>,
     cleaner: Cleaner,
-    /// Segments that get no footer: they are damaged, or the disk is full.
+    /// Segments that get no footer: they are damaged, or the disk has failed to take it.
     given_up: HashSet<SegmentName>,
 }
 
@@ -96,17 +100,16 @@ impl Keeper {
         let next = {
             let segments = self.shared.segments.lock();
             let mut sealed = segments.values().filter_map(|segment| segment.sealed.as_ref());
-            sealed
-                .find(|sealed| sealed.index.is_none() && !self.given_up.contains(&sealed.name))
-                .cloned()
+            sealed.find(|sealed| self.is_untidy(sealed)).cloned()
         };
         let Some(mut sealed) = next else { return Ok(false) };
         self.shared.check_owner()?;
-        if let Err(error) = self.trim(&mut sealed).and_then(|()| self.index(&mut sealed)) {
-            // Only space and time are lost.
-            warn!("{error}");
-        }
-        if sealed.index.is_none() {
+        let is_full = self.shared.is_full();
+        let trimmed = self.trim(&mut sealed);
+        let indexed = trimmed.and_then(|()| if is_full { Ok(()) } else { self.index(&mut sealed) });
+        // Only space and time are lost.
+        let failed = indexed.inspect_err(|error| warn!("{error}")).is_err();
+        if failed || sealed.index.is_none() && !is_full {
             self.given_up.insert(sealed.name);
         }
         if let Some(segment) = self.shared.segments.lock().get_mut(&sealed.name.number) {
@@ -116,6 +119,13 @@ impl Keeper {
             segment.sealed = Some(sealed);
         }
         Ok(true)
+    }
+
+    /// While the disk is full, footers wait: what is left is for acknowledgements.
+    fn is_untidy(&self, sealed: &Sealed) -> bool {
+        let has_rest = sealed.length > u64::from(sealed.end.end);
+        let wants_footer = sealed.index.is_none() && !self.shared.is_full();
+        (has_rest || wants_footer) && !self.given_up.contains(&sealed.name)
     }
 
     fn trim(&self, sealed: &mut Sealed) -> Result<(), StoreError> {
@@ -152,7 +162,17 @@ impl Keeper {
         let Some(bytes) = asked.or_else(|| self.shared.is_full().then_some(0)) else {
             return Ok(());
         };
-        match self.shared.prepare_whole(bytes) {
+        let mut prepared = self.shared.prepare_whole(bytes);
+        // Room that nobody needs is taken back before producers are held.
+        if self.retry.is_none() && prepared.as_ref().is_err_and(StoreError::is_full) {
+            for _ in 0..STEPS_BEFORE_FULL {
+                if self.cleaner.step()? != Step::Done {
+                    break;
+                }
+            }
+            prepared = self.shared.prepare_whole(bytes);
+        }
+        match prepared {
             Ok(()) => {
                 self.retry_less = None;
                 if self.retry.take().is_some() {
@@ -225,14 +245,15 @@ impl Keeper {
 }
 
 impl Shared {
-    /// Makes the next segment, as large as it should be, or larger, if as much again is free: what
+    /// Makes the next segment, as large as it should be, or larger, if the reserve is free beside it: what
     /// producers have sent when they are held must not take the room of acknowledgements.
     fn prepare_whole(&self, bytes: u32) -> Result<(), StoreError> {
         let journal = self.directory.join(JOURNAL);
         let length = self.settings.segment_bytes.max(bytes);
         let free = self.disk.free_bytes(&journal).map_err(StoreError::io("measure", &journal))?;
         let present = self.room.lock().next.as_ref().map_or(0, |next| next.length);
-        if free < u64::from(length - present.min(length)) + u64::from(self.settings.segment_bytes) {
+        let reserve = RESERVE * u64::from(self.settings.segment_bytes);
+        if free < u64::from(length - present.min(length)) + reserve {
             let full = ErrorKind::StorageFull.into();
             return Err(StoreError::io("allocate", &journal)(full));
         }

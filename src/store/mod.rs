@@ -10,7 +10,8 @@
 //!   [`reader`] and [`keeper`], which has the [`cleaner`] and writes [`footer`]s. They share [`shared`].
 //! * [`segment`], [`batch`] and [`record`] are the layout of a file, from the outside in; [`audit`] is
 //!   one of the records. `FORMAT.md` says what the files mean and what a stop can leave.
-//! * [`recovery`] is the way back: [`scan`] reads a segment, [`replay`] keeps what is left in the end.
+//! * [`recovery`] is the way back: [`scan`] reads a segment, [`replay`] keeps what is left in the end,
+//!   [`damage`] is what is not as it was written.
 //! * [`inspect`] looks into a store without changing it.
 //! * [`epoch`] says who may confirm; [`disk`] is what is asked of the machine.
 //!
@@ -21,6 +22,7 @@ mod audit;
 mod batch;
 mod bug;
 mod cleaner;
+pub mod damage;
 pub mod disk;
 mod epoch;
 pub mod error;
@@ -50,6 +52,7 @@ mod writer;
 pub use audit::Audit;
 #[cfg(feature = "planted-bugs")]
 pub use bug::Bug;
+pub use damage::Damage;
 pub use disk::{Disk, RealDisk};
 pub use error::StoreError;
 pub use group::{Add, Branch, Entry, Group, OwnerRecord};

@@ -44,6 +44,7 @@ const HOLDER_BYTES: usize = 16;
 /// Audit       see `Audit`
 /// Counters    next owner u64, highest broker sequence u64
 /// Sequence    owner u64, highest key sequence u64
+/// Heard       connection part, session u64, producer u64, sequence u64
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -59,10 +60,11 @@ pub(super) enum Kind {
     Audit = 9,
     Counters = 10,
     Sequence = 11,
+    Heard = 12,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Add,
         Self::Copy,
         Self::Remove,
@@ -74,6 +76,7 @@ impl Kind {
         Self::Audit,
         Self::Counters,
         Self::Sequence,
+        Self::Heard,
     ];
 
     fn from_code(code: u8) -> Option<Self> {
@@ -118,6 +121,7 @@ pub(super) enum Record<'a> {
     Audit(Audit),
     Counters(Counters),
     Sequence(OwnerId, u64),
+    Heard(ProducerKey, i64),
 }
 
 /// A message and who holds it, not decoded.
@@ -334,6 +338,22 @@ impl RecordWriter {
         })
     }
 
+    /// Appends that a message was here, of which nothing else is told.
+    pub(super) fn heard(
+        &mut self,
+        out: &mut BytesMut,
+        producer: &ProducerKey,
+        sequence: i64,
+    ) -> Result<usize, WireError> {
+        self.put(out, Kind::Heard, |_, out| {
+            put_part(out, producer.0.as_bytes());
+            out.put_i64(producer.1);
+            out.put_i64(producer.2);
+            out.put_i64(sequence);
+            Ok(())
+        })
+    }
+
     pub(super) fn sequence(
         &mut self,
         out: &mut BytesMut,
@@ -437,6 +457,12 @@ impl<'a> Record<'a> {
                 broker_sequence: rest.try_get_i64()?,
             }),
             Kind::Sequence => Self::Sequence(owner(rest)?, rest.try_get_u64()?),
+            Kind::Heard => {
+                let connection =
+                    Text::from_modified_utf8(take_part(rest)?).ok_or(Malformed::Range)?;
+                let producer = (connection, rest.try_get_i64()?, rest.try_get_i64()?);
+                Self::Heard(producer, rest.try_get_i64()?)
+            }
         };
         match rest.len() {
             0 => Ok(record),
@@ -515,12 +541,22 @@ pub(super) fn decode_message(bytes: Bytes) -> Result<Arc<Message>, Malformed> {
     Err(Malformed::Unexpected(command.name()))
 }
 
-/// Names the producer of a message in the audit.
+/// Names the producer of a message in the audit. What came over `n` bridges counts as of a producer of
+/// its own, `>n` behind the connection: a message that rightly comes again came by a longer way.
 pub(super) fn producer_of(message: &Message) -> Option<(ProducerKey, i64)> {
     let id = message.message_id.as_ref()?;
     let producer = id.producer_id.as_ref()?;
     let connection = producer.connection_id.clone()?;
+    let connection = match message.broker_path.as_ref().map_or(0, Vec::len) {
+        0 => connection,
+        hops => format!("{connection}>{hops}").into(),
+    };
     Some(((connection, producer.session_id, producer.value), id.producer_sequence_id))
+}
+
+/// Whether a producer is one as whose messages count that came over bridges.
+pub(super) fn is_bridged(producer: &ProducerKey) -> bool {
+    producer.0.as_bytes().contains(&b'>')
 }
 
 /// Connection, session, number.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::damage::Damage;
 use super::group::{Branch, OwnerRecord};
 use super::place::{Key, Location, OwnerId};
 
@@ -14,6 +15,8 @@ pub struct Recovered {
     pub branches: Vec<Branch>,
     /// The highest `brokerSequenceId` of a message that was ever stored.
     pub broker_sequence: i64,
+    /// What is not as it was written.
+    pub damage: Vec<Damage>,
 }
 
 /// A queue, topic or durable subscription with what it holds.

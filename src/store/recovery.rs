@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tracing::{error, info, warn};
+use tracing::info;
 
 use super::audit::Audit;
-use super::batch::BatchView;
+use super::batch::{ALIGNMENT, BatchHead, BatchView};
 use super::bug::planted;
+use super::damage::Damage;
 use super::disk::{Disk, File, read_all};
 use super::epoch::Epochs;
 use super::error::StoreError;
@@ -55,8 +56,7 @@ pub(super) struct Found {
     pub(super) leftovers: Vec<String>,
     /// The highest number in the name of any segment.
     pub(super) number: u32,
-    /// Damaged places.
-    pub(super) damage: usize,
+    pub(super) damage: Vec<Damage>,
 }
 
 /// A file that may be a segment.
@@ -77,9 +77,10 @@ pub(super) fn recover(
     epochs: &Epochs,
     owns: bool,
 ) -> Result<Found, StoreError> {
-    let recovery = Recovery { disk, directory, epochs, owns };
+    let mut recovery = Recovery { disk, directory, epochs, owns, damage: Vec::new() };
     let mut leftovers = Vec::new();
-    let (candidates, number) = recovery.candidates(&mut leftovers)?;
+    let Listing { candidates, footers, number } = recovery.candidates(&mut leftovers)?;
+    recovery.check_slots(&candidates);
     let heads = || candidates.iter().filter_map(|found| found.head.as_ref().map(|(head, _)| head));
     let seals: BTreeMap<u64, Seal> = heads()
         .max_by_key(|head| head.name.epoch)
@@ -101,27 +102,33 @@ pub(super) fn recover(
         candidates.into_iter().partition(|found| belongs(found.name));
     leftovers.extend(strays.iter().map(|stray| stray.name.log()));
     used.sort_by_key(|found| found.name);
-    leftovers.extend(recovery.unused_footers(&used)?);
+    let unused = footers.iter().filter(|name| !used.iter().any(|found| found.name == **name));
+    leftovers.extend(unused.map(|name| name.index()));
 
     let mut replay = Replay::default();
     let mut segments: Vec<Sealed> = Vec::new();
-    let mut damage = 0;
     let count = used.len();
+    let epochs_used: Vec<u64> = used.iter().map(|found| found.name.epoch).collect();
     let mut progress = Progress::new(count);
     for (index, found) in used.into_iter().enumerate() {
         progress.at(directory, index);
-        let end = match ends.get(&found.name) {
-            Some(seal) => End::At(*seal),
-            None if index + 1 == count => End::Open,
-            None => End::Closed,
+        let next = epochs_used.get(index + 1);
+        let known = ends.get(&found.name).copied();
+        let footer = || recovery.seal_of_footer(&found, footers.contains(&found.name));
+        let end = match known.map_or_else(footer, |seal| Ok(Some(seal)))? {
+            Some(seal) => End::At(seal),
+            // A later segment of the same epoch was begun when all of this one was durable.
+            None if next == Some(&found.name.epoch) => End::Closed,
+            None => End::Open,
         };
+        if next.is_none() && matches!(end, End::At(_)) {
+            // Only what has a segment behind it gets a footer.
+            recovery.note(Damage::Missing { after: found.name.number, before: None });
+        }
         let before = segments.last().map(|sealed| sealed.end);
-        damage += recovery.missing(before, &found);
+        recovery.missing(before, &found);
         match recovery.read(&found, before.unwrap_or_default(), end, &mut replay)? {
-            Some(sealed) => {
-                damage += sealed.damage.len();
-                segments.push(sealed);
-            }
+            Some(sealed) => segments.push(sealed),
             None => leftovers.push(found.name.log()),
         }
     }
@@ -133,6 +140,7 @@ pub(super) fn recover(
             _ => seals.push(sealed.end),
         }
     }
+    let damage = recovery.damage;
     Ok(Found { replay, segments, seals, audit, leftovers, number, damage })
 }
 
@@ -168,16 +176,34 @@ struct Recovery<'a> {
     directory: &'a Path,
     epochs: &'a Epochs,
     owns: bool,
+    damage: Vec<Damage>,
+}
+
+/// What lies in the directory of the segments.
+struct Listing {
+    /// All files that hold anything.
+    candidates: Vec<Candidate>,
+    footers: Vec<SegmentName>,
+    /// The highest number in a name.
+    number: u32,
 }
 
 impl Recovery<'_> {
-    /// All files that hold anything, and the highest number in a name.
-    fn candidates(&self, leftovers: &mut Vec<String>) -> Result<(Vec<Candidate>, u32), StoreError> {
+    fn note(&mut self, damage: Damage) {
+        damage.tell(self.directory);
+        self.damage.push(damage);
+    }
+
+    fn candidates(&mut self, leftovers: &mut Vec<String>) -> Result<Listing, StoreError> {
         let journal = self.directory.join(JOURNAL);
-        let names = self.disk.list(&journal).map_err(StoreError::io("list", &journal))?;
-        let mut names: Vec<_> =
-            names.iter().filter_map(|name| SegmentName::parse(name, "log")).collect();
-        names.sort();
+        let listed = self.disk.list(&journal).map_err(StoreError::io("list", &journal))?;
+        let named = |extension: &str| {
+            let names = listed.iter().filter_map(|name| SegmentName::parse(name, extension));
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            names
+        };
+        let (names, footers) = (named("log"), named("idx"));
         let number = names.last().map_or(0, |name| name.number);
         let mut candidates = Vec::new();
         for name in names {
@@ -192,7 +218,6 @@ impl Recovery<'_> {
                     let (salt, head) = (head.salt, Some((head, length_of_head)));
                     candidates.push(Candidate { name, length, salt, head });
                 }
-                HeadRead::Blank if length == 0 => leftovers.push(name.log()),
                 HeadRead::Blank | HeadRead::Damaged => {
                     let salt = self.epochs.salt_of(name.epoch).unwrap_or(0);
                     candidates.push(Candidate { name, length, salt, head: None });
@@ -203,18 +228,18 @@ impl Recovery<'_> {
             }
         }
         self.drop_unused(&mut candidates, leftovers)?;
-        Ok((candidates, number))
+        Ok(Listing { candidates, footers, number })
     }
 
-    /// Footers of segments that are gone.
-    fn unused_footers(&self, used: &[Candidate]) -> Result<Vec<String>, StoreError> {
-        let journal = self.directory.join(JOURNAL);
-        let mut names = self.disk.list(&journal).map_err(StoreError::io("list", &journal))?;
-        names.retain(|name| {
-            SegmentName::parse(name, "idx")
-                .is_some_and(|index| !used.iter().any(|found| found.name == index))
-        });
-        Ok(names)
+    /// Compares what `EPOCH` says of epochs with what their segments say, which counts.
+    fn check_slots(&mut self, candidates: &[Candidate]) {
+        let heads = candidates.iter().filter_map(|found| found.head.as_ref().map(|(head, _)| head));
+        let salts: BTreeMap<u64, u64> = heads.map(|head| (head.name.epoch, head.salt)).collect();
+        for (epoch, salt) in salts {
+            if self.epochs.salt_of(epoch) != Some(salt) {
+                self.note(Damage::Slot { epoch });
+            }
+        }
     }
 
     fn head(
@@ -237,7 +262,7 @@ impl Recovery<'_> {
 
     /// Files without a valid head are segments only if something was confirmed in them.
     fn drop_unused(
-        &self,
+        &mut self,
         candidates: &mut Vec<Candidate>,
         leftovers: &mut Vec<String>,
     ) -> Result<(), StoreError> {
@@ -255,10 +280,25 @@ impl Recovery<'_> {
             if found.head.is_some() || is_known || self.has_batch(&found)? {
                 kept.push(found);
             } else {
+                self.set_aside(found.name)?;
                 leftovers.push(found.name.log());
             }
         }
         *candidates = kept;
+        Ok(())
+    }
+
+    /// Keeps a file in which batches stand that cannot be read, as nothing says with which salt: it is
+    /// not one that was only begun.
+    fn set_aside(&mut self, name: SegmentName) -> Result<(), StoreError> {
+        let bytes = self.load(name)?.unwrap_or_default();
+        if batches_by_look(&bytes, name.epoch) < 2 {
+            return Ok(());
+        }
+        self.note(Damage::Unreadable { file: name.log() });
+        if self.owns {
+            self.quarantine(name, &bytes, 0, u32::try_from(bytes.len()).unwrap_or(u32::MAX))?;
+        }
         Ok(())
     }
 
@@ -281,30 +321,24 @@ impl Recovery<'_> {
         read_all(&*file, u64::MAX).map(Some).map_err(StoreError::io("read", &path))
     }
 
-    /// Counts a gap between a segment and the one before.
-    fn missing(&self, before: Option<Seal>, found: &Candidate) -> usize {
-        let (Some(before), Some((head, _))) = (before, &found.head) else { return 0 };
-        if head.before.segment == before.segment {
-            return 0;
+    /// Notes a gap between a segment and the one before.
+    fn missing(&mut self, before: Option<Seal>, found: &Candidate) {
+        let (Some(before), Some((head, _))) = (before, &found.head) else { return };
+        if head.before.segment != before.segment {
+            let (after, before) = (before.segment, Some(found.name.number));
+            self.note(Damage::Missing { after, before });
         }
-        error!(
-            "journal segments between {} and {} are missing: what they held is lost, and what they \
-             removed may be back",
-            before.segment, found.name.number
-        );
-        1
     }
 
     /// Replays one segment; `None` when it is none after all.
     fn read(
-        &self,
+        &mut self,
         found: &Candidate,
         last: Seal,
         end: End,
         replay: &mut Replay,
     ) -> Result<Option<Sealed>, StoreError> {
         let Candidate { name, length, salt, .. } = *found;
-        let path = name.log_path(self.directory);
         if let (End::At(end), Some((head, start))) = (end, &found.head)
             && let Some(index) = self.read_footer(name, salt, &end, replay)?
         {
@@ -325,29 +359,39 @@ impl Recovery<'_> {
         let source = Source { name, salt, bytes: &bytes, start, before, end };
         let mut unknown = Vec::new();
         let mut batches = 0;
+        let mut ends_in_order = false;
         let scanned = scan(source, |batch| {
             batches += 1;
+            ends_in_order = batch.records().any(|record| record.kind == Kind::Counters as u8);
             replay_batch(batch, name.number, replay, &mut unknown);
         });
         if head.is_none() && batches == 0 && matches!(end, End::Open) {
             return Ok(None);
         }
-        for text in unknown {
-            error!("{}: {text}", path.display());
+        if head.is_none() {
+            self.note(Damage::Head { file: name.log() });
+        }
+        for (offset, why) in unknown {
+            self.note(Damage::Record { file: name.log(), offset, why });
         }
         if scanned.torn > 0 {
-            warn!(
-                "{}: cut off at {}: the {} bytes behind were being written when the broker stopped",
-                path.display(),
-                scanned.end.end,
-                scanned.torn
-            );
+            let (from, bytes) = (scanned.end.end, scanned.torn);
+            self.note(Damage::Torn { file: name.log(), from, bytes });
         }
-        for (from, to) in scanned.damage.iter().filter(|_| self.owns) {
-            self.quarantine(name, &bytes, *from, *to)?;
+        // Before anything follows the first batch, all of the file is there.
+        let allocated = found.head.as_ref().map_or(0, |(head, _)| u64::from(head.allocated));
+        if matches!(end, End::Open) && batches > 1 && !ends_in_order && length < allocated {
+            self.note(Damage::Short { file: name.log(), length });
+        }
+        let skips = planted!(self.disk, SkipBadBatch);
+        for (from, to) in scanned.damage.iter().copied().filter(|_| !skips) {
+            self.note(Damage::Bytes { file: name.log(), from, to });
+            if self.owns {
+                self.quarantine(name, &bytes, from, to)?;
+            }
         }
         let (end, mut damage) = (scanned.end, scanned.damage);
-        if planted!(self.disk, SkipBadBatch) {
+        if skips {
             damage.clear();
         }
         Ok(Some(Sealed { name, salt, start, before, end, damage, length, index: None }))
@@ -363,24 +407,39 @@ impl Recovery<'_> {
         }
     }
 
-    /// Replays the footer of a segment, if there is one; says how long it is.
-    fn read_footer(
-        &self,
-        name: SegmentName,
-        salt: u64,
-        end: &Seal,
-        replay: &mut Replay,
-    ) -> Result<Option<u64>, StoreError> {
+    /// Where a segment ends, as its footer says. There is one only if a later segment was begun.
+    fn seal_of_footer(&self, found: &Candidate, listed: bool) -> Result<Option<Seal>, StoreError> {
+        if !listed {
+            return Ok(None);
+        }
+        let bytes = self.load_footer(found.name)?;
+        let seal = bytes.and_then(|bytes| footer::seal(&bytes, found.salt));
+        let (epoch, segment) = (found.name.epoch, found.name.number);
+        Ok(seal.filter(|seal| (seal.epoch, seal.segment) == (epoch, segment)))
+    }
+
+    fn load_footer(&self, name: SegmentName) -> Result<Option<Vec<u8>>, StoreError> {
         let path = name.index_path(self.directory);
         let file = match self.disk.open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(StoreError::io("open", &path))?,
         };
-        let bytes = read_all(&*file, u64::MAX).map_err(StoreError::io("read", &path))?;
+        read_all(&*file, u64::MAX).map(Some).map_err(StoreError::io("read", &path))
+    }
+
+    /// Replays the footer of a segment, if there is one; says how long it is.
+    fn read_footer(
+        &mut self,
+        name: SegmentName,
+        salt: u64,
+        end: &Seal,
+        replay: &mut Replay,
+    ) -> Result<Option<u64>, StoreError> {
+        let Some(bytes) = self.load_footer(name)? else { return Ok(None) };
         let trusted = planted!(self.disk, TrustFooter);
         let replayed = footer::replay(&bytes, salt, end, trusted, replay).unwrap_or(false);
         if !replayed {
-            info!("{} is not whole, or of another segment: it will be made again", path.display());
+            self.note(Damage::Footer { file: name.index() });
         }
         Ok(replayed.then_some(bytes.len() as u64))
     }
@@ -395,16 +454,12 @@ impl Recovery<'_> {
     ) -> Result<(), StoreError> {
         let directory = self.directory.join(QUARANTINE);
         let path = directory.join(format!("{}-{from}-{to}", name.log()));
-        error!(
-            "{}: damaged from {from} to {to}: what was stored there is lost; the bytes are kept in {}",
-            name.log_path(self.directory).display(),
-            path.display()
-        );
         self.disk.create_directory(&directory).map_err(StoreError::io("create", &directory))?;
         let file = match self.disk.create(&path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
             created => created.map_err(StoreError::io("create", &path))?,
         };
+        info!("the bytes are kept in {}", path.display());
         let end = usize::try_from(to).unwrap_or(usize::MAX).min(bytes.len());
         let damaged = usize::try_from(from).ok().and_then(|from| bytes.get(from..end));
         file.write_at(damaged.unwrap_or_default(), 0).map_err(StoreError::io("write", &path))?;
@@ -433,16 +488,21 @@ impl Recovery<'_> {
         let bytes = sealed.load(self.disk, self.directory)?;
         scan(sealed.source(&bytes), |batch| {
             for record in batch.records() {
-                if record.kind == Kind::Audit as u8 {
-                    if let Ok(Record::Audit(snapshot)) = Record::parse(record.kind, record.body) {
-                        audit = Some(snapshot);
+                let kinds = [Kind::Audit, Kind::Add, Kind::Heard];
+                if !kinds.into_iter().any(|kind| kind as u8 == record.kind) {
+                    continue;
+                }
+                match (Record::parse(record.kind, record.body), &mut audit) {
+                    (Ok(Record::Audit(snapshot)), _) => audit = Some(snapshot),
+                    (Ok(Record::Add(held)), Some(audit)) => {
+                        if let Ok(message) = decode_message(Bytes::copy_from_slice(held.message)) {
+                            audit.mark(&message);
+                        }
                     }
-                } else if record.kind == Kind::Add as u8
-                    && let Some(audit) = &mut audit
-                    && let Ok(Record::Add(held)) = Record::parse(record.kind, record.body)
-                    && let Ok(message) = decode_message(Bytes::copy_from_slice(held.message))
-                {
-                    audit.mark(&message);
+                    (Ok(Record::Heard(producer, sequence)), Some(audit)) => {
+                        audit.mark_sequence(producer, sequence);
+                    }
+                    _ => {}
                 }
             }
         });
@@ -473,7 +533,7 @@ fn replay_batch(
     batch: BatchView<'_>,
     segment: u32,
     replay: &mut Replay,
-    unknown: &mut Vec<String>,
+    unknown: &mut Vec<(u32, String)>,
 ) {
     for view in batch.records() {
         let bytes = view.bytes.len();
@@ -489,9 +549,16 @@ fn replay_batch(
                 let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
                 replay.state(record, Place { segment, bytes });
             }
-            Err(error) => {
-                unknown.push(format!("the record at {} is not understood: {error}", view.offset))
-            }
+            Err(error) => unknown.push((view.offset, error.to_string())),
         }
     }
+}
+
+/// Places that look like the beginning of a batch of this epoch, whose check may be wrong.
+fn batches_by_look(bytes: &[u8], epoch: u64) -> usize {
+    let heads = bytes.chunks(ALIGNMENT).enumerate().filter(|(index, _)| {
+        let head = bytes.get(index * ALIGNMENT..).and_then(BatchHead::parse);
+        head.is_some_and(|head| head.epoch == epoch)
+    });
+    heads.count()
 }

@@ -117,6 +117,7 @@ impl Replay {
                 ours.broker_sequence = ours.broker_sequence.max(counters.broker_sequence);
             }
             Record::Audit(_)
+            | Record::Heard(..)
             | Record::Add(_)
             | Record::Copy(_)
             | Record::Remove(..)
@@ -155,7 +156,8 @@ pub(super) fn events_of(
         | Record::Outcome(_)
         | Record::Audit(_)
         | Record::Counters(_)
-        | Record::Sequence(..) => {}
+        | Record::Sequence(..)
+        | Record::Heard(..) => {}
     }
 }
 

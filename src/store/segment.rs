@@ -72,7 +72,7 @@ pub(super) struct Seal {
 /// 32  segment   u32   its number
 /// 36  seals     u32
 /// 40  before    the segment before this one, as it ended; all zeros for the first of a store
-/// 72  0         u32
+/// 72  allocated u32   bytes of the file when it was begun
 /// 76  check     u32   CRC-32 over salt, segment and all of the head but these four bytes
 /// 80  seals     of all older epochs that still have segments; an older epoch without has nothing
 ///
@@ -84,6 +84,7 @@ pub(super) struct SegmentHead {
     pub(super) name: SegmentName,
     pub(super) salt: u64,
     pub(super) before: Seal,
+    pub(super) allocated: u32,
     pub(super) seals: Vec<Seal>,
 }
 
@@ -117,7 +118,8 @@ impl SegmentHead {
         out.put_u32(self.name.number);
         out.put_u32(u32::try_from(self.seals.len()).unwrap_or(u32::MAX));
         self.before.put(out);
-        out.put_u64(0);
+        out.put_u32(self.allocated);
+        out.put_u32(0);
         self.seals.iter().for_each(|seal| seal.put(out));
         let Some(head) = out.get_mut(start..) else { return };
         let (covered, rest) = head.split_at_mut_checked(CHECK_AT).unwrap_or_default();
@@ -145,6 +147,7 @@ impl SegmentHead {
         let number = rest.try_get_u32().ok()?;
         let count = usize::try_from(rest.try_get_u32().ok()?).ok()?;
         let before = Seal::take(&mut rest)?;
+        let allocated = rest.try_get_u32().ok()?;
         let head = bytes.get(..usize::try_from(length).ok()?)?;
         let (covered, behind) = head.split_at_checked(CHECK_AT)?;
         let (check, mut seals) = behind.split_first_chunk()?;
@@ -155,7 +158,7 @@ impl SegmentHead {
         }
         (seals.len() == count.checked_mul(SEAL_BYTES)?).then_some(())?;
         let seals = (0..count).map(|_| Seal::take(&mut seals)).collect::<Option<_>>()?;
-        Some(HeadRead::Valid(Self { name, salt, before, seals }, length))
+        Some(HeadRead::Valid(Self { name, salt, before, allocated, seals }, length))
     }
 }
 

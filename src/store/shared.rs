@@ -70,7 +70,13 @@ pub(super) struct Shared {
     /// The first failure. What the disk holds after it is unknown, so nothing more is written.
     broken: Mutex<Option<StoreError>>,
     on_failure: OnFailure,
+    /// Shown each owner at the moment from which the journal may ask it.
+    #[cfg(test)]
+    pub(super) on_register: Mutex<Option<OnRegister>>,
 }
+
+#[cfg(test)]
+pub(super) type OnRegister = Box<dyn Fn(OwnerId, &dyn Owner) + Send>;
 
 /// A segment that exists.
 #[derive(Debug, Clone)]
@@ -176,6 +182,8 @@ impl Shared {
             changed: Notify::new(),
             broken: Mutex::new(None),
             on_failure: parts.on_failure,
+            #[cfg(test)]
+            on_register: Mutex::new(None),
         }
     }
 

@@ -19,7 +19,7 @@ use super::error::StoreError;
 use super::front::{Chunk, Item, Taken};
 use super::options::SyncStrategy;
 use super::place::{Key, Location, OwnerId};
-use super::record::{Counters, RecordWriter};
+use super::record::{Counters, ProducerKey, RecordWriter};
 use super::recovery::Sealed;
 use super::replay::{Place, share};
 use super::scan::Before;
@@ -105,6 +105,8 @@ struct Encoded {
     sequences: Vec<(OwnerId, u64)>,
     branches: Vec<(XaTransactionId, u32)>,
     added: Vec<Arc<crate::openwire::Message>>,
+    /// Messages that came and went, by producer and sequence.
+    heard: Vec<(ProducerKey, i64)>,
     next_owner: u64,
 }
 
@@ -318,6 +320,10 @@ impl Writer {
                 self.records.sequence(out, id, sequence)?;
                 encoded.sequences.push((id, sequence));
             }
+            Item::Heard(producer, sequence) => {
+                self.records.heard(out, &producer, sequence)?;
+                encoded.heard.push((producer, sequence));
+            }
         }
         encoded.records += 1;
         Ok(())
@@ -386,6 +392,9 @@ impl Writer {
             front.branch_stands(&xid, Place { segment, bytes });
         }
         drop(front);
+        for (producer, sequence) in encoded.heard.drain(..) {
+            self.audit.mark_sequence(producer, sequence);
+        }
         for message in encoded.added.drain(..) {
             self.audit.mark(&message);
             let sequence = message.message_id.as_ref().map_or(0, |id| id.broker_sequence_id);
@@ -438,7 +447,7 @@ impl Writer {
         let exists = |seal: &&Seal| segments.values().any(|other| other.name.epoch == seal.epoch);
         let seals = self.seals.iter().filter(exists).copied().collect();
         let name = SegmentName { number: 0, epoch: self.shared.ownership.epoch };
-        SegmentHead { name, salt: self.shared.ownership.salt, before, seals }
+        SegmentHead { name, salt: self.shared.ownership.salt, before, allocated: 0, seals }
     }
 
     /// What each segment begins with, so that only the last one must be read for it.
@@ -466,7 +475,7 @@ impl Writer {
         mut snapshot: Encoded,
     ) -> Result<(), StoreError> {
         let Prepared { name, file, length } = next;
-        head.name = name;
+        (head.name, head.allocated) = (name, length);
         let path = name.log_path(&self.shared.directory);
         let (salt, epoch) = (head.salt, name.epoch);
         let before = head.before;
@@ -568,9 +577,11 @@ impl Writer {
         self.shared.check_owner()?;
         self.tell();
         let snapshot = self.snapshot();
-        if self.write(snapshot)?.is_none() {
-            self.sync()?;
+        // Without it the segment would look as if something had cut it off.
+        if self.write(snapshot)?.is_some() {
+            return Ok(());
         }
+        self.sync()?;
         self.shared.check_owner()?;
         let Some(active) = &self.active else { return Ok(()) };
         let cut = active.file.truncate(u64::from(active.end));

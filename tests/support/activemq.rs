@@ -46,6 +46,11 @@ impl ActiveMq {
     /// Starts one in memory; `inside` stands before its connectors. Fails the test, with the command
     /// that installs it, where it is missing.
     pub fn start(inside: &str) -> Self {
+        Self::start_named("real", inside)
+    }
+
+    /// The same with a `brokerName` of its own.
+    pub fn start_named(name: &str, inside: &str) -> Self {
         let jars = NEEDED.map(|name| format!("{JARS}/{name}.jar"));
         let missing: Vec<_> = jars.iter().filter(|jar| !Path::new(jar).exists()).collect();
         assert!(missing.is_empty(), "missing {missing:?}; install with: {INSTALL}");
@@ -53,7 +58,7 @@ impl ActiveMq {
         assert!(java.is_ok(), "no java; install with: {INSTALL}");
         let dir = TempDir::with_prefix("activemq-").unwrap();
         let file = dir.path().join("activemq.xml");
-        fs::write(&file, configuration(inside, dir.path())).unwrap();
+        fs::write(&file, configuration(name, inside, dir.path())).unwrap();
         let mut command = Command::new("java");
         command.args(["-Xmx512m", "-Djava.net.preferIPv4Stack=true", "-cp", &jars.join(":")]);
         command.args(["org.apache.activemq.console.command.ShellCommand", "start"]);
@@ -69,14 +74,14 @@ impl ActiveMq {
     }
 }
 
-fn configuration(inside: &str, data: &Path) -> String {
+fn configuration(name: &str, inside: &str, data: &Path) -> String {
     let data = data.display();
     format!(
         r#"<beans xmlns="http://www.springframework.org/schema/beans"
   xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
   xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans.xsd
     http://activemq.apache.org/schema/core http://activemq.apache.org/schema/core/activemq-core.xsd">
-  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="real" persistent="false"
+  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="{name}" persistent="false"
           useJmx="false" dataDirectory="{data}">
     {inside}
     <transportConnectors>

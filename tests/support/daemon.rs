@@ -62,9 +62,14 @@ impl Home {
 /// A broker in memory with one OpenWire connector on `port`, or on a free one for 0; `inside` stands
 /// before the connectors.
 pub fn configuration(inside: &str, port: u16) -> String {
+    named_configuration("test", inside, port)
+}
+
+/// The same with a `brokerName` of its own.
+pub fn named_configuration(name: &str, inside: &str, port: u16) -> String {
     format!(
         r#"<beans xmlns="http://www.springframework.org/schema/beans">
-  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="test" persistent="false"
+  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="{name}" persistent="false"
           dataDirectory="${{activemq.data}}">
     {inside}
     <transportConnectors>

@@ -1,7 +1,10 @@
 //! What integration tests share: real brokers in processes of their own.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part")]
+#![allow(clippy::indexing_slicing, reason = "a failure fails the test")]
 
 pub mod activemq;
+pub mod cluster;
 pub mod daemon;
+pub mod network;
 pub mod process;

@@ -83,7 +83,7 @@ impl Served {
         let shutdown = CancellationToken::new();
         let (served, stopping) = (Arc::clone(&broker), shutdown.clone());
         let ended = tokio::spawn(listener.run(shutdown.clone(), move |accepted| {
-            connection::serve(accepted, Arc::clone(&served), stopping.clone())
+            connection::serve(accepted, Arc::clone(&served), None, stopping.clone())
         }));
         Self { broker, address, shutdown, ended }
     }
@@ -151,7 +151,7 @@ impl Peer<DuplexStream> {
         let accepted =
             Accepted { stream: theirs, peer: address, connector, slot: Slot::uncounted() };
         let stop = CancellationToken::new();
-        tokio::spawn(connection::serve(accepted, Arc::clone(broker), stop));
+        tokio::spawn(connection::serve(accepted, Arc::clone(broker), None, stop));
         Self::over(stream, offer).await
     }
 }

@@ -26,7 +26,7 @@ impl Client {
         let consumer = ack.consumer_id.as_ref().and_then(|id| self.consumer(id));
         let Some(consumer) = consumer else {
             if ack.transaction_id.is_some() {
-                tracing::warn!("no matching consumer, ignoring ack {}", describe(ack));
+                self.ignore(ack, "no matching consumer, ignoring ack");
             }
             return Ok(Ticket::done());
         };
@@ -83,13 +83,23 @@ impl Client {
                 self.broker.consumed(consumer, messages, &mut group);
             }
             Acked::Delivered => consumer.wake(&self.broker),
-            Acked::BeforeDispatch => tracing::warn!(
+            Acked::BeforeDispatch => self.ignore(
+                ack,
                 "Ignoring ack received before dispatch; result of failover with an outstanding ack. \
-                 Acked messages will be replayed if present on this broker. Ignored ack: {}",
-                describe(ack)
+                 Acked messages will be replayed if present on this broker. Ignored ack:",
             ),
         }
         Ok(self.broker.append(group))
+    }
+
+    /// Does nothing for an acknowledgement. A transaction that it is of must not commit the rest: its
+    /// messages come again, and what was sent for them would be sent twice.
+    fn ignore(&self, ack: &MessageAck, why: &str) {
+        tracing::warn!("{why} {}", describe(ack));
+        let consumes = [ack_type::STANDARD, ack_type::INDIVIDUAL].contains(&ack.ack_type);
+        if let Some(transaction) = ack.transaction_id.as_ref().filter(|_| consumes) {
+            self.doom(transaction, &Throwable::new("javax.jms.JMSException", why));
+        }
     }
 }
 

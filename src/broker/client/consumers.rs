@@ -69,6 +69,7 @@ impl Client {
         }
         let policy = self.broker.region.policies().entry_for(destination);
         let info = self.with_policy_prefetch(info, &policy);
+        let info = self.with_client_id(info);
         let filter = Filter::new(&info, id)?;
         let durable = info.subscription_name.is_some() && destination.is_topic();
         let consumer = if durable {
@@ -87,9 +88,10 @@ impl Client {
     /// Temporary destinations are for consumers of the connection that made them.
     fn may_consume(&self, member: &Destination) -> Result<(), Refusal> {
         let owner = member.temporary_owner();
-        let own = owner.is_none_or(|owner| {
-            self.connection_id.value.as_ref().is_some_and(|id| *id == owner.as_str())
-        });
+        let own = self.peer.network
+            || owner.is_none_or(|owner| {
+                self.connection_id.value.as_ref().is_some_and(|id| *id == owner.as_str())
+            });
         if own || member.is_pattern() {
             return Ok(());
         }
@@ -106,11 +108,20 @@ impl Client {
         policy: &PolicyEntry,
     ) -> Arc<ConsumerInfo> {
         let prefetch = policy_prefetch(info, info.prefetch_size, policy);
-        if prefetch == info.prefetch_size {
+        if prefetch == info.prefetch_size || info.network_subscription {
             return Arc::clone(info);
         }
         self.tell_prefetch(info, prefetch);
         Arc::new(ConsumerInfo { prefetch_size: prefetch, ..(**info).clone() })
+    }
+
+    /// Others know a durable subscription by the client id too, which not every client says here.
+    fn with_client_id(&self, info: Arc<ConsumerInfo>) -> Arc<ConsumerInfo> {
+        if info.subscription_name.is_none() || info.client_id.is_some() {
+            return info;
+        }
+        let client_id = Some(self.client_id.as_str().into());
+        Arc::new(ConsumerInfo { client_id, ..(*info).clone() })
     }
 
     fn tell_prefetch(&self, info: &ConsumerInfo, prefetch: i32) {
@@ -263,6 +274,20 @@ impl Client {
         if let Some(consumer) = consumer {
             self.dispose_consumer(&consumer, last_delivered);
         }
+    }
+
+    /// Gives a consumer no more messages; it keeps those it has.
+    pub fn stop_consumer(&self, id: &ConsumerId) {
+        if let Some(consumer) = self.consumer(id) {
+            consumer.set_prefetch(0);
+        }
+    }
+
+    /// Names of the durable subscriptions of this client id, whether in use or not.
+    pub fn durable_names(&self) -> Vec<(String, Arc<ConsumerInfo>)> {
+        let durables = self.broker.durables.lock();
+        let own = durables.values().filter(|durable| durable.key.client_id == self.client_id);
+        own.map(|durable| (durable.key.name.clone(), Arc::clone(&durable.info))).collect()
     }
 
     pub(super) fn dispose_consumer(&self, consumer: &Arc<Subscription>, last_delivered: i64) {

@@ -25,8 +25,9 @@ use super::subscription::Subscription;
 use super::transaction::Transaction;
 use super::{Broker, Outbox, Peer, Refusal};
 use crate::openwire::{
-    Command, ConnectionId, ConnectionInfo, ConsumerId, ConsumerInfo, Destination, DestinationInfo,
-    LocalTransactionId, ProducerId, ProducerInfo, RemoveInfo, RemoveSubscriptionInfo,
+    BrokerId, Command, ConnectionId, ConnectionInfo, ConsumerId, ConsumerInfo, Destination,
+    DestinationInfo, LocalTransactionId, ProducerId, ProducerInfo, RemoveInfo,
+    RemoveSubscriptionInfo,
 };
 use crate::store::Ticket;
 
@@ -138,6 +139,41 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// Makes a temporary destination here that a client of another broker has, so that replies find it.
+    /// `path` is the brokers between. It goes with this connection. One that is here already stays
+    /// whose it is.
+    ///
+    /// # Errors
+    /// There are too many destinations, or this connection has ended.
+    pub fn mirror_temporary(
+        &self,
+        destination: &Arc<Destination>,
+        path: Vec<Option<BrokerId>>,
+    ) -> Result<(), Refusal> {
+        if self.broker.region.get(destination).is_some() {
+            return Ok(());
+        }
+        self.broker.mirrored.lock().insert(Arc::clone(destination), path);
+        let made = self.add_destination(destination);
+        if made.is_err() {
+            self.broker.mirrored.lock().remove(destination);
+        }
+        made
+    }
+
+    /// Removes what [`Self::mirror_temporary`] made.
+    pub fn unmirror_temporary(&self, destination: &Arc<Destination>) {
+        let own = {
+            let mut state = self.state.lock();
+            let before = state.temporaries.len();
+            state.temporaries.retain(|own| own != destination);
+            state.temporaries.len() < before
+        };
+        if own {
+            self.broker.remove_destination(destination, Some(&self.connection_id));
+        }
     }
 
     fn remove_destination(

@@ -378,6 +378,9 @@ impl Client {
         }
         let now_ms = message.broker_in_time;
         plugins.stamp(&mut message, self.broker.name(), now_ms);
+        if self.peer.network && message.transaction_id.is_none() {
+            return self.arrive(message);
+        }
         if self.was_stored(&message) {
             tracing::debug!(
                 "dropped what was sent again after a failover: {:?}",
@@ -395,8 +398,28 @@ impl Client {
         }
     }
 
+    /// Takes what a bridge brings, once. Not even a bridge that took over from one that is still being
+    /// read can bring a message twice: the second waits here until the first has its place.
+    fn arrive(&self, message: Message) -> Result<Ticket, Refusal> {
+        let mut arrivals = self.broker.arrivals.lock();
+        let wanted = message.response_required;
+        let stored = self.broker.stores.journal.as_ref().filter(|_| message.persistent);
+        if arrivals.knows(&message) || stored.is_some_and(|it| it.is_duplicate(&message)) {
+            tracing::debug!("dropped what a bridge sent again: {:?}", message.message_id);
+            return Ok(self.broker.written(wanted));
+        }
+        let arrival = Message {
+            message_id: message.message_id.clone(),
+            broker_path: message.broker_path.clone(),
+            ..Message::default()
+        };
+        let ticket = self.broker.route(message, wanted)?;
+        arrivals.note(&arrival);
+        Ok(ticket)
+    }
+
     /// Whether a client that came back sends what the journal has, or had, already. Only such a client
-    /// repeats itself; a bridge may rightly bring a message again that once was here.
+    /// repeats itself.
     fn was_stored(&self, message: &Message) -> bool {
         self.info.failover_reconnect
             && message.persistent

@@ -12,8 +12,8 @@ use crate::broker::subscription::durable;
 use crate::broker::subscription::window::InFlight;
 use crate::broker::transaction::{Locked, Step, Transaction};
 use crate::openwire::{
-    Command, DataArrayResponse, IntegerResponse, Message, Response, TransactionId, TransactionInfo,
-    XaTransactionId, transaction_kind,
+    Command, DataArrayResponse, IntegerResponse, Message, Response, Throwable, TransactionId,
+    TransactionInfo, XaTransactionId, transaction_kind,
 };
 use crate::store::{Branch, Entry, Group, Ticket};
 
@@ -40,7 +40,6 @@ impl Client {
         match info.kind {
             transaction_kind::BEGIN => self.begin(id)?,
             transaction_kind::PREPARE => {
-                self.check_refused(id)?;
                 let (result, prepared) = self.prepare(id)?;
                 ticket = prepared;
                 answer = IntegerResponse { result, ..IntegerResponse::default() }.into();
@@ -50,8 +49,7 @@ impl Client {
                 if two_phases && !self.with(id, |transaction| transaction.prepared)? {
                     return Err(Refusal::XaProtocol { transaction: id.to_string() });
                 }
-                self.check_refused(id)?;
-                let transaction = self.take(id)?;
+                let transaction = self.take_whole(id)?;
                 ticket = self.broker.commit(id, transaction, wanted);
             }
             transaction_kind::ROLLBACK | transaction_kind::FORGET => {
@@ -62,30 +60,6 @@ impl Client {
             other => return Err(Refusal::Jms(format!("Unknown transaction info type: {other}"))),
         }
         Ok((answer, ticket))
-    }
-
-    /// Notes that something was refused that this transaction did and nobody waited for
-    /// (`rollbackOnlyOnAsyncException`). An unknown transaction cannot commit anyway.
-    pub fn refuse_commit(&self, id: &TransactionId, why: &Refusal) {
-        if !self.broker.options.rollback_only_on_async_exception {
-            return;
-        }
-        let note = |transaction: &mut Transaction| {
-            transaction.refused.get_or_insert_with(|| why.to_throwable());
-        };
-        if self.with(id, note).is_err() {
-            tracing::debug!("{id} has ended before what was refused in it: {why}");
-        }
-    }
-
-    /// A transaction that cannot commit is rolled back.
-    fn check_refused(&self, id: &TransactionId) -> Result<(), Refusal> {
-        let Some(cause) = self.with(id, |transaction| transaction.refused.clone())? else {
-            return Ok(());
-        };
-        let transaction = self.take(id)?;
-        let _ticket = self.broker.roll_back(Some(id), transaction, false);
-        Err(Refusal::RollbackOnly { cause })
     }
 
     /// Opens a transaction; one that is open already stays as it is.
@@ -133,6 +107,35 @@ impl Client {
         .ok_or_else(|| unknown(id))
     }
 
+    /// Takes the transaction out to carry it out.
+    ///
+    /// # Errors
+    /// It is unknown, or marked rollback-only: then it is rolled back.
+    fn take_whole(&self, id: &TransactionId) -> Result<Transaction, Refusal> {
+        let mut transaction = self.take(id)?;
+        let Some(cause) = transaction.rollback_only.take() else { return Ok(transaction) };
+        let _nobody_waits = self.broker.roll_back(Some(id), transaction, false);
+        Err(Refusal::RolledBack { cause })
+    }
+
+    /// A part of a transaction was refused, and nobody waits for the answer: unless
+    /// `rollbackOnlyOnAsyncException` is off, it can only be rolled back.
+    pub fn refused_in(&self, id: &TransactionId, refusal: &Refusal) {
+        if self.broker.options.rollback_only_on_async_exception {
+            self.doom(id, &refusal.to_throwable());
+        }
+    }
+
+    /// Marks a transaction rollback-only.
+    pub(super) fn doom(&self, id: &TransactionId, cause: &Throwable) {
+        let unless_gone = self.with(id, |transaction| {
+            transaction.rollback_only.get_or_insert_with(|| cause.clone());
+        });
+        if let Err(gone) = unless_gone {
+            tracing::debug!("nothing to mark rollback-only: {gone}");
+        }
+    }
+
     pub(super) fn check_transaction(&self, id: &TransactionId) -> Result<(), Refusal> {
         self.with(id, |_| ())
     }
@@ -171,6 +174,12 @@ impl Client {
 
     /// Stores a branch so that its outcome can be told later, also after a restart.
     fn prepare(&self, id: &TransactionId) -> Result<(i32, Ticket), Refusal> {
+        if self
+            .with(id, |transaction| transaction.rollback_only.is_some())
+            .is_ok_and(|doomed| doomed)
+        {
+            self.take_whole(id)?;
+        }
         let prepared = self.with(id, |transaction| {
             transaction.prepared = !transaction.steps.is_empty();
             let branch = || id.xa().map(|xid| branch_of(xid.clone(), &transaction.steps));

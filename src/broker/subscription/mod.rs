@@ -5,11 +5,13 @@
 //! * [`pace`] is how fast it acknowledges.
 //! * [`durable`] is a durable subscription, which outlives its consumers.
 //! * [`browse`] walks a queue for a browser.
+//! * [`forwarding`] is which messages a bridge's consumer takes to its peer.
 //!
 //! **Invariant:** locks are taken destination, then subscription, then outbox.
 
 pub mod browse;
 pub mod durable;
+pub mod forwarding;
 pub mod pace;
 pub mod topic;
 pub mod window;
@@ -22,6 +24,7 @@ use parking_lot::Mutex;
 
 use self::browse::Browse;
 use self::durable::Durable;
+use self::forwarding::Forwarding;
 use self::pace::Pace;
 use self::topic::TopicFlow;
 use self::window::{Acked, InFlight, Window};
@@ -38,6 +41,8 @@ pub struct Filter {
     selector: Option<Selector>,
     /// `noLocal`: not what came over this connection.
     not_from: Option<Text>,
+    /// The rule of a bridge.
+    forwarding: Option<Forwarding>,
     consumer: Arc<ConsumerId>,
 }
 
@@ -50,10 +55,20 @@ impl Filter {
             Refusal::InvalidSelector(error.throwable(&text))
         })?;
         let not_from = if info.no_local { id.connection_id.clone() } else { None };
-        Ok(Self { selector, not_from, consumer: Arc::clone(id) })
+        let forwarding = Forwarding::of(info);
+        Ok(Self { selector, not_from, forwarding, consumer: Arc::clone(id) })
     }
 
     pub fn accepts(&self, message: &Message, redeliveries: i32) -> bool {
+        self.accepts_from(message, redeliveries, false)
+    }
+
+    /// The same for a message of a queue; `unserved` says that nobody but bridges takes it there.
+    pub fn accepts_from(&self, message: &Message, redeliveries: i32, unserved: bool) -> bool {
+        let forwarding = self.forwarding.as_ref();
+        if forwarding.is_some_and(|rule| rule.bars(message, unserved).is_some()) {
+            return false;
+        }
         if message.target_consumer_id.as_ref().is_some_and(|target| *target != self.consumer) {
             return false;
         }

@@ -224,7 +224,11 @@ fn connect(
         failover_reconnect,
         ..ConnectionInfo::default()
     };
-    let peer = Peer { connector: "openwire".to_owned(), remote_address: "tcp://test".to_owned() };
+    let peer = Peer {
+        connector: "openwire".to_owned(),
+        remote_address: "tcp://test".to_owned(),
+        network: false,
+    };
     let client = broker.connect(&Arc::new(info), &peer, &outbox).unwrap();
     (client, outbox)
 }
@@ -676,6 +680,41 @@ fn what_was_acknowledged_in_a_transaction_stays_with_the_consumer_after_a_rollba
     assert_eq!(bench.got("a"), "2");
 }
 
+/// A consumer that moves messages must not send them without taking them.
+#[test]
+fn a_transaction_whose_ack_comes_before_dispatch_is_rolled_back_as_a_whole() {
+    let mut bench = Bench::new();
+    bench.consume("producer", "From", |_| ());
+    bench.consume("a", "To", |_| ());
+    for end in [transaction_kind::COMMIT_ONE_PHASE, transaction_kind::PREPARE] {
+        bench.transact("producer", transaction_kind::BEGIN, 1).unwrap();
+        let id = Arc::new(Bench::transaction("producer", 1));
+        bench.send_with("To", |message| message.transaction_id = Some(id));
+        bench.try_ack("producer", ack_type::STANDARD, 1, Some(1)).unwrap();
+        let refusal = bench.transact("producer", end, 1).unwrap_err();
+        let thrown = refusal.to_throwable();
+        assert_eq!(
+            thrown.to_string(),
+            "javax.transaction.xa.XAException: COMMIT FAILED: Transaction marked rollback only \
+             xaErrorCode:100"
+        );
+        let cause = thrown.cause.unwrap().to_string();
+        assert!(cause.starts_with("javax.jms.TransactionRolledBackException: "), "{cause}");
+        assert_eq!(bench.got("a"), "");
+        let gone = bench.transact("producer", transaction_kind::ROLLBACK, 1).unwrap_err();
+        assert!(matches!(gone, Refusal::NoSuchTransaction { .. }), "{gone}");
+    }
+}
+
+#[test]
+fn an_ack_of_what_was_only_delivered_leaves_the_transaction_whole() {
+    let mut bench = Bench::new();
+    bench.consume("a", "Q", |_| ());
+    bench.transact("a", transaction_kind::BEGIN, 1).unwrap();
+    bench.try_ack("a", ack_type::DELIVERED, 1, Some(1)).unwrap();
+    bench.transact("a", transaction_kind::COMMIT_ONE_PHASE, 1).unwrap();
+}
+
 #[test]
 fn an_open_transaction_of_a_lost_connection_gives_back_what_it_took() {
     let mut bench = Bench::new();
@@ -740,7 +779,8 @@ fn a_second_connection_of_the_same_id_takes_over_and_another_of_the_same_client_
             ..ConnectionInfo::default()
         })
     };
-    let peer = Peer { connector: String::new(), remote_address: "tcp://new".to_owned() };
+    let peer =
+        Peer { connector: String::new(), remote_address: "tcp://new".to_owned(), network: false };
     let fresh = Arc::new(Outbox::default());
     let refusal = bench.broker.connect(&info("ID:other"), &peer, &fresh).unwrap_err();
     assert_eq!(

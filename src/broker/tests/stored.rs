@@ -73,6 +73,16 @@ impl Kept {
 }
 
 fn open(directory: &std::path::Path, entry: &PolicyEntry, options: &JournalOptions) -> Bench {
+    open_watched(directory, entry, options, |_, _| ())
+}
+
+/// Shows what was recovered before the broker gets it.
+fn open_watched(
+    directory: &std::path::Path,
+    entry: &PolicyEntry,
+    options: &JournalOptions,
+    watch: impl FnOnce(&Journal, &crate::store::Recovered),
+) -> Bench {
     let clock = Arc::new(ManualClock::at(1_000_000));
     let opening = Opening {
         node: "test".to_owned(),
@@ -81,6 +91,7 @@ fn open(directory: &std::path::Path, entry: &PolicyEntry, options: &JournalOptio
     };
     let (journal, recovered) =
         Journal::open(Arc::new(RealDisk), directory, options, opening).unwrap();
+    watch(&journal, &recovered);
     let stores = Stores {
         journal: Some(journal),
         dispatch_queues_first: options.concurrent_store_and_dispatch_queues,
@@ -453,4 +464,34 @@ async fn what_the_cleaner_finds_at_start_is_not_taken_for_gone() {
     assert_eq!(kept.got("b", 3).await, "0 1 2");
     kept.bench.consume("a", "topic://T", |info| info.subscription_name = Some("desk".into()));
     assert_eq!(kept.got("a", 1).await, "3");
+}
+
+#[tokio::test]
+async fn an_owner_has_all_its_messages_when_the_journal_may_ask_for_them() {
+    let mut kept = Kept::new();
+    kept.bench.consume("a", "topic://T", |info| info.subscription_name = Some("desk".into()));
+    kept.bench.leave("a", -1);
+    (0..3).for_each(|_| kept.bench.send("Q"));
+    (0..2).for_each(|_| kept.bench.send("topic://T"));
+    kept.settle().await;
+    kept.bench.broker.close_stores();
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let (asked, entry) = (Arc::clone(&held), &kept.entry);
+    let _bench = open_watched(kept.directory.path(), entry, &kept.options, |journal, recovered| {
+        let places: Vec<_> = recovered
+            .owners
+            .iter()
+            .map(|owner| (owner.id, owner.messages.clone()))
+            .filter(|(_, messages)| !messages.is_empty())
+            .collect();
+        let counts: Vec<_> = places.iter().map(|(_, messages)| messages.len()).collect();
+        assert_eq!(counts, [2, 3]);
+        journal.on_register(move |id, owner| {
+            let mine = places.iter().filter(|(other, _)| *other == id);
+            for (key, stored) in mine.flat_map(|(_, messages)| messages) {
+                asked.lock().push(owner.holds(*key, stored.at));
+            }
+        });
+    });
+    assert_eq!(*held.lock(), [true; 5]);
 }

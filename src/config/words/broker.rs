@@ -8,7 +8,7 @@ use super::plugin::PLUGINS;
 use super::policy::DESTINATION_POLICY;
 use super::security::TLS_HOLDER;
 use super::standing::{
-    BROKER_PART, CACHED, DISK_CHECK, FLOW_CONTROL, FOREIGN_JMS, JMX, JVM, NETWORK, PROXY,
+    BRIDGE_START, BROKER_PART, CACHED, DISK_CHECK, FLOW_CONTROL, FOREIGN_JMS, JMX, JVM, PROXY,
     SCHEDULER, SECURITY, SERVED, SHELL, STOPS_ON_ERROR, STORE_FORMAT, VIRTUAL_SUBS,
 };
 use super::store::{
@@ -91,7 +91,7 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
     set!("storeOpenWireVersion", value::integer => broker.store_open_wire_version, STORE_FORMAT),
     set!("maxInflatedDataSize", value::bytes => broker.max_inflated_data_size, BROKER_PART),
     set!("networkConnectorStartAsync", value::boolean =>
-        broker.network_connector_start_async, NETWORK),
+        broker.network_connector_start_async, BRIDGE_START),
     set!("splitSystemUsageForProducersConsumers", value::boolean =>
         broker.split_system_usage_for_producers_consumers, FLOW_CONTROL),
     set!("producerSystemUsagePortion", value::percent =>
@@ -143,7 +143,7 @@ const CHILDREN: &[Child<Config>] = &[
             }
         }
     }),
-    child!("networkConnectors", NETWORK_CONNECTORS => network, NETWORK),
+    child!("networkConnectors", NETWORK_CONNECTORS => network, SERVED),
     child!("persistenceAdapter", PERSISTENCE_ADAPTER, SERVED),
     child!("persistenceFactory", PERSISTENCE_FACTORY, SERVED),
     child!("tempDataStore", TEMP_DATA_STORE => temp_store, SERVED),

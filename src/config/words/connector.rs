@@ -1,7 +1,8 @@
 //! `<transportConnectors>` and the options of their URIs.
 
 use super::standing::{
-    BUFFERS, CLUSTER, DISCOVERY, JMX, JVM, LINK_STEALING, SECURITY, SERVED, SOCKET, TLS_OPTION,
+    BUFFERS, CLUSTER, DISCOVERY, JMX, JVM, LINK_STEALING, RESENT, SECURITY, SERVED, SOCKET,
+    TLS_OPTION,
 };
 use crate::config::connector;
 use crate::config::element::Element;
@@ -49,7 +50,7 @@ pub(super) static TRANSPORT_CONNECTOR: Words<Draft> = Words {
         set!("updateClusterClientsOnRemove", value::boolean =>
             options.update_cluster_clients_on_remove, CLUSTER),
         set!("updateClusterFilter", value::text => options.update_cluster_filter, CLUSTER),
-        set!("auditNetworkProducers", value::boolean => options.audit_network_producers, SOCKET),
+        set!("auditNetworkProducers", value::boolean => options.audit_network_producers, RESENT),
         set!("maximumProducersAllowedPerConnection", value::count_or_negative =>
             options.maximum_producers_allowed_per_connection, SERVED),
         set!("maximumConsumersAllowedPerConnection", value::count_or_negative =>

@@ -10,7 +10,7 @@ pub(super) mod broker;
 pub(super) mod connector;
 mod destination;
 mod forwarding;
-mod network;
+pub(super) mod network;
 mod plugin;
 mod policy;
 mod security;

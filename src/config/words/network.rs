@@ -2,11 +2,14 @@
 
 use super::destination::{DESTINATIONS, lacks};
 use super::security::TLS_HOLDER;
-use super::standing::{JMX, JVM, SECURITY, SERVED};
+use super::standing::{ADVISORY, COMPRESSION, JMX, JVM, MULTICAST, RESENT, SECURITY, SERVED};
 use crate::base::uri::Uri;
 use crate::config::element::Element;
+use crate::config::error::Fault;
+use crate::config::place::Place;
 use crate::config::value::{self, Expected};
 use crate::config::vocabulary::{Reading, Words, child, known, opaque, rule, set, with};
+use crate::network::discovery::Discovery;
 use crate::network::options::{NetworkConnector, NetworkOptions};
 
 pub(super) static NETWORK_CONNECTORS: Words<Vec<NetworkConnector>> = Words {
@@ -34,9 +37,22 @@ fn read(to: &mut Vec<NetworkConnector>, from: &Element, reading: &mut Reading) {
     let faults = reading.faults.len();
     reading.fill(&NETWORK_CONNECTOR, from, &mut draft);
     match draft.uri {
-        Some(uri) => to.push(NetworkConnector { uri, options: draft.options }),
+        Some(uri) => {
+            check(&uri, &from.at, reading);
+            to.push(NetworkConnector { uri, options: draft.options });
+        }
         None if reading.faults.len() == faults => lacks(from, "a `uri`", reading),
         None => {}
+    }
+}
+
+/// Says what of a bridge's `uri` is not served.
+pub(in crate::config) fn check(uri: &Uri, at: &Place, reading: &mut Reading) {
+    let word = format!("the bridge {uri}");
+    if uri.scheme == "multicast" {
+        reading.say(MULTICAST, word, at);
+    } else if let Err(why) = Discovery::read(uri) {
+        reading.faults.push(Fault::Refused { at: at.clone(), word, why });
     }
 }
 
@@ -72,7 +88,7 @@ pub(super) static NETWORK_CONNECTOR: Words<Draft> = Words {
         }),
         set!("advisoryPrefetchSize", value::count => options.advisory_prefetch_size, SERVED),
         set!("advisoryAckPercentage", value::percent => options.advisory_ack_percentage, SERVED),
-        set!("dispatchAsync", value::boolean => options.dispatch_async, SERVED),
+        set!("dispatchAsync", value::boolean => options.dispatch_async, JVM),
         set!("bridgeTempDestinations", value::boolean => options.bridge_temp_destinations, SERVED),
         set!("staticBridge", value::boolean => options.static_bridge, SERVED),
         set!("suppressDuplicateQueueSubscriptions", value::boolean =>
@@ -81,11 +97,11 @@ pub(super) static NETWORK_CONNECTOR: Words<Draft> = Words {
             options.suppress_duplicate_topic_subscriptions, SERVED),
         set!("alwaysSyncSend", value::boolean => options.always_sync_send, SERVED),
         set!("checkDuplicateMessagesOnDuplex", value::boolean =>
-            options.check_duplicate_messages_on_duplex, SERVED),
+            options.check_duplicate_messages_on_duplex, RESENT),
         set!("useVirtualDestSubs", value::boolean => options.use_virtual_dest_subs, SERVED),
-        set!("useCompression", value::boolean => options.use_compression, SERVED),
+        set!("useCompression", value::boolean => options.use_compression, COMPRESSION),
         set!("advisoryForFailedForward", value::boolean =>
-            options.advisory_for_failed_forward, SERVED),
+            options.advisory_for_failed_forward, ADVISORY),
         set!("gcDestinationViews", value::boolean => options.gc_destination_views, JMX),
         set!("gcSweepTime", value::millis => options.gc_sweep_time, JMX),
         set!("useBrokerNamesAsIdSeed", value::boolean =>

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::destination::{Patterned, entry};
 use super::security;
-use super::standing::{JVM, KEPT, NETWORK, PLUGIN, SECURITY, SERVED};
+use super::standing::{JVM, KEPT, PARTITION, PLUGIN, SECURITY, SERVED};
 use crate::broker::options::plugin::{
     DiscardingDlq, Logging, Plugin, Redelivery, RedeliveryPolicy, TimeStamping,
     VirtualSelectorCache,
@@ -80,7 +80,7 @@ pub(super) static PLUGINS: Words<Config> = Words {
             reading.fill(&TRACE, from, &mut address);
             to.broker.plugins.push(Plugin::UdpTrace { address });
         }),
-        rule!("partitionBrokerPlugin", NETWORK, |to, _, _| {
+        rule!("partitionBrokerPlugin", PARTITION, |to, _, _| {
             to.broker.plugins.push(Plugin::Partition);
         }),
         opaque!("camelRoutesBrokerPlugin", PLUGIN),

@@ -2,7 +2,7 @@
 
 use super::destination::{Patterned, entry};
 use super::standing::{
-    ADVISORY, FLOW_CONTROL, JVM, NETWORK, PAGES, PER_MESSAGE, POLICY, SERVED, STORE_AUDIT,
+    ADVISORY, FLOW_CONTROL, JVM, PAGES, PER_MESSAGE, POLICY, SERVED, STORE_AUDIT,
 };
 use super::strategy;
 use crate::broker::options::policy::{MessageGroupMap, PolicyEntry, PolicyMap};
@@ -102,7 +102,7 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         set!("gcInactiveDestinations", value::boolean =>
             value.gc_inactive_destinations, SERVED),
         set!("gcWithNetworkConsumers", value::boolean =>
-            value.gc_with_network_consumers, NETWORK),
+            value.gc_with_network_consumers, SERVED),
         set!("inactiveTimeoutBeforeGC", value::millis =>
             value.inactive_timeout_before_gc, SERVED),
         set!("inactiveTimoutBeforeGC", value::millis =>
@@ -137,7 +137,7 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
             value.subscription_recovery, SERVED),
         child!("slowConsumerStrategy", strategy::SLOW_CONSUMER => value.slow_consumer, SERVED),
         child!("networkBridgeFilterFactory", strategy::BRIDGE_FILTER =>
-            value.network_bridge_filter, NETWORK),
+            value.network_bridge_filter, SERVED),
         child!("pendingQueuePolicy", strategy::QUEUE_CURSOR => value.queue_cursor, JVM),
         child!("pendingSubscriberPolicy", strategy::SUBSCRIBER_CURSOR =>
             value.subscriber_cursor, JVM),

@@ -45,7 +45,15 @@ pub(in crate::config) const ONE_JOURNAL: Standing =
 pub(in crate::config) const DISK_CHECK: Standing =
     NotServed("limits are compared with the disk at start only");
 pub(in crate::config) const FLOW_CONTROL: Standing = NotServed("producers are held without it");
-pub(in crate::config) const NETWORK: Standing = NotServed("no bridge to another broker is opened");
+pub(in crate::config) const MULTICAST: Standing = NotServed("no peer is found by multicast");
+pub(in crate::config) const PARTITION: Standing = NotServed("clients stay where they connect");
+pub(in crate::config) const RESENT: Standing =
+    NoEffect("what a bridge sends again is always recognised");
+pub(in crate::config) const BRIDGE_START: Standing =
+    NoEffect("bridges never hold up the start of the broker");
+pub(in crate::config) const COMPRESSION: Standing = NotServed("bodies travel as they were sent");
+pub(in crate::config) const REPLAY: Standing =
+    NotServed("messages go back as soon as nobody takes them here");
 pub(in crate::config) const SCHEDULER: Standing =
     NotServed("scheduled messages are delivered at once");
 pub(in crate::config) const VIRTUAL_SUBS: Standing =

@@ -103,8 +103,11 @@ struct State {
     limit: Option<u64>,
     faults: Faults,
     observer: Option<Observer>,
-    #[cfg(feature = "planted-bugs")]
-    bug: Option<crate::store::Bug>,
+}
+
+#[cfg(feature = "planted-bugs")]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<crate::store::Bug>> = const { std::cell::Cell::new(None) };
 }
 
 impl fmt::Debug for State {
@@ -128,10 +131,10 @@ impl ModelDisk {
         self.0.lock().observer = Some(Box::new(observer));
     }
 
-    /// Has the journal on it make a mistake.
+    /// Has every journal that this thread turns on such a disk make a mistake.
     #[cfg(feature = "planted-bugs")]
-    pub fn plant(&self, bug: Option<crate::store::Bug>) {
-        self.0.lock().bug = bug;
+    pub fn plant(bug: Option<crate::store::Bug>) {
+        PLANTED.set(bug);
     }
 
     /// Loses power: what was not synced is gone, there, torn or garbage, as `subset` says (see
@@ -403,6 +406,11 @@ impl Disk for ModelDisk {
         })
     }
 
+    fn free_bytes(&self, _directory: &Path) -> io::Result<u64> {
+        let state = self.0.lock();
+        Ok(state.limit.map_or(u64::MAX, |limit| limit.saturating_sub(state.image.used())))
+    }
+
     fn lock(&self, path: &Path, _holder: &str) -> io::Result<Box<dyn Lock>> {
         self.act(Act::Look, path, |state| {
             if !state.locked.insert(path.to_owned()) {
@@ -416,7 +424,7 @@ impl Disk for ModelDisk {
 
     #[cfg(feature = "planted-bugs")]
     fn bug(&self) -> Option<crate::store::Bug> {
-        self.0.lock().bug
+        PLANTED.get()
     }
 }
 

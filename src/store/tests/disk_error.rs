@@ -35,6 +35,12 @@ fn must_end(act: Act, path: &Path) -> bool {
     matches!(act, Act::Write | Act::Sync | Act::SyncDirectory) && !name.ends_with(".idx")
 }
 
+/// Has one operation after another fail so.
+#[cfg(feature = "planted-bugs")]
+pub(super) fn fail_each(failure: Failure) -> Result<(), String> {
+    (0..count(failure)).try_for_each(|at| fail(Fault { failure, at, sticky: false }))
+}
+
 /// Has one operation fail. What was confirmed must be there afterwards, whether power is lost or not.
 fn fail(fault: Fault) -> Result<(), String> {
     let mut script = script(fault);

@@ -110,6 +110,8 @@ fn owners() {
     check(&gone, &["06 0000000000000102"]);
     let sequence = record(|writer, out| writer.sequence(out, OWNER, 77));
     check(&sequence, &["0b 0000000000000102 000000000000004d"]);
+    let heard = record(|writer, out| writer.heard(out, &("c".into(), 1, 2), 3));
+    check(&heard, &["0c 00000001 63 0000000000000001 0000000000000002 0000000000000003"]);
 }
 
 #[test]
@@ -176,7 +178,13 @@ fn a_batch_and_a_segment() {
 
     let seal = |epoch| Seal { epoch, segment: 1, end: 0x60, chain: 0xc4a1, sequence: 3 };
     let name = SegmentName { number: 2, epoch: 3 };
-    let head = SegmentHead { name, salt: 0x5a17, before: seal(2), seals: vec![seal(2)] };
+    let head = SegmentHead {
+        name,
+        salt: 0x5a17,
+        before: seal(2),
+        allocated: 0x1000,
+        seals: vec![seal(2)],
+    };
     let mut bytes = BytesMut::new();
     head.put(&mut bytes);
     let said = "0000000000000002 00000001 00000060 000000000000c4a1 0000000000000003";
@@ -185,7 +193,7 @@ fn a_batch_and_a_segment() {
         &[
             "4f574a524e4c0d0a 00000001 00000070 0000000000000003 0000000000005a17 00000002 00000001",
             said,
-            "00000000 6f7eb665",
+            "00001000 4ac8afc6",
             said,
         ],
     );

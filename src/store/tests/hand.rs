@@ -15,7 +15,7 @@ use crate::store::options::JournalOptions;
 use crate::store::shared::Phase;
 use crate::store::writer::Turn;
 use crate::store::{
-    Fetched, Journal, Key, Location, Opening, Owner, OwnerId, Recovered, StoreError,
+    Entry, Fetched, Group, Journal, Key, Location, Opening, Owner, OwnerId, Recovered, StoreError,
 };
 
 /// Where the store of every test lies.
@@ -51,6 +51,16 @@ pub(super) struct Holder {
     /// What it was told first of each message, in that order.
     pub(super) stored: Mutex<Vec<Key>>,
     fetched: Mutex<Vec<(Key, Fetched)>>,
+    pub(super) leaving: Mutex<Option<Leaving>>,
+}
+
+/// A message that leaves when the journal has asked for it so many times.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) journal: Journal,
+    pub(super) id: OwnerId,
+    pub(super) key: Key,
+    pub(super) times: u32,
 }
 
 impl Owner for Holder {
@@ -72,7 +82,17 @@ impl Owner for Holder {
     }
 
     fn holds(&self, key: Key, at: Location) -> bool {
-        self.messages.lock().get(&key) == Some(&at)
+        let holds = self.messages.lock().get(&key) == Some(&at);
+        let mut leaving = self.leaving.lock();
+        if let Some(left) = leaving.as_mut().filter(|left| holds && left.key == key) {
+            left.times -= 1;
+        }
+        if let Some(Leaving { journal, id, key, .. }) = leaving.take_if(|left| left.times == 0) {
+            self.messages.lock().remove(&key);
+            let entries = vec![Entry::Remove { owner: id, keys: vec![(key, at)] }];
+            drop(journal.append(Group { entries, wanted: true }));
+        }
+        holds
     }
 
     fn fetched(&self, fetched: Vec<(Key, Fetched)>) {
@@ -143,7 +163,10 @@ impl Opened {
     /// As the threads do.
     pub(super) fn close(mut self) {
         self.journal.shared().enter(Phase::Closing);
-        while self.write(true) == Turn::NoRoom {}
+        if self.write(true) == Turn::NoRoom {
+            // What waits is lost, and was not confirmed.
+            self.journal.shared().enter(Phase::Ended);
+        }
         if self.journal.shared().phase() != Phase::Ended
             && let Err(error) = self.hands.writer.finish()
         {

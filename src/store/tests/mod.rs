@@ -1,11 +1,18 @@
 //! The journal on the disk of the machine, through its handle; and, in the files beside, on a disk that
 //! loses power and fails.
 
+mod corruption;
 mod disk_error;
+mod disk_full;
+mod footers;
 mod format;
 mod hand;
+mod left;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod power_cut;
 mod script;
+mod space;
 mod state;
 mod world;
 
@@ -146,4 +153,26 @@ fn what_was_confirmed_is_there_after_a_crash_and_can_be_read() {
     journal.close();
     let (_, again) = open(directory.path()).unwrap();
     assert_eq!(again.owners[0].messages, recovered.owners[0].messages);
+}
+
+/// Its producer may have lost the broker before the answer.
+#[test]
+fn a_message_that_was_taken_before_it_was_written_is_known_when_it_is_sent_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (journal, _) = open(directory.path()).unwrap();
+    let id = journal.next_owner();
+    let key = Key::new(0, 1);
+    let sent = message(7, "in a hurry");
+    let entries = vec![
+        Entry::Owner { id, record: OwnerRecord::Destination(Destination::queue("Q")) },
+        Entry::Add(Add { owners: vec![(id, key)], message: Arc::clone(&sent), redeliveries: 0 }),
+        Entry::Remove { owner: id, keys: vec![(key, Location::NONE)] },
+    ];
+    wait(journal.append(Group { entries, wanted: true }));
+    drop(journal);
+    for _ in 0..2 {
+        let (journal, recovered) = open(directory.path()).unwrap();
+        assert!(recovered.owners[0].messages.is_empty());
+        assert!(journal.is_duplicate(&sent) && !journal.is_duplicate(&message(8, "")));
+    }
 }

@@ -28,7 +28,7 @@ struct Cut {
 
 /// What was tried.
 #[derive(Debug, Default)]
-struct Tally {
+pub(super) struct Tally {
     cuts: u64,
     /// Of disks that differ.
     recoveries: u64,
@@ -119,7 +119,7 @@ fn what_was_confirmed_survives_a_power_cut_at_any_moment_part_4() {
 }
 
 /// Power cuts in workloads of their own, until there were that many.
-fn random_cuts(seed: u64, count: u64) -> Result<Tally, String> {
+pub(super) fn random_cuts(seed: u64, count: u64) -> Result<Tally, String> {
     let mut tally = Tally::default();
     for seed in seed.. {
         let mut dice = fastrand::Rng::with_seed(seed);

@@ -7,7 +7,7 @@ use super::state::{durable, queue, xid};
 use super::world::{End, World};
 use crate::store::{Branch, Entry, Key, OwnerId};
 
-/// How many messages are held at a time, about.
+/// How many messages are held at a time, unless a test says otherwise.
 const MESSAGES: usize = 12;
 const OWNERS: usize = 5;
 
@@ -20,6 +20,8 @@ pub(super) struct Script {
     versions: i64,
     /// How many of 1000 steps end with the end of the broker.
     pub(super) ends: u32,
+    /// How many messages are held at a time, about.
+    pub(super) messages: usize,
 }
 
 impl Script {
@@ -27,7 +29,7 @@ impl Script {
         // The salts of epochs come from here.
         fastrand::seed(seed);
         let dice = fastrand::Rng::with_seed(seed);
-        Self { world, dice, xids: 0, versions: 0, ends: 15 }
+        Self { world, dice, xids: 0, versions: 0, ends: 15, messages: MESSAGES }
     }
 
     /// Opens the store and makes that many steps, as long as the disk does what it is asked for.
@@ -82,7 +84,12 @@ impl Script {
         if owners.len() < 2 {
             return Some(vec![self.new_owner()]);
         }
-        let dice = if held.len() > MESSAGES { self.dice.u8(30..100) } else { self.dice.u8(..100) };
+        let is_filling = self.messages > MESSAGES && held.len() < self.messages;
+        let dice = match held.len() > self.messages {
+            true => self.dice.u8(30..100),
+            false if is_filling && self.dice.bool() => self.dice.u8(..32),
+            false => self.dice.u8(..100),
+        };
         let owner = self.dice.choice(owners.iter().copied())?;
         let message = self.dice.choice(held.iter().copied());
         Some(match dice {

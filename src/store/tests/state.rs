@@ -106,6 +106,9 @@ impl From<&Branch> for Prepared {
     }
 }
 
+/// Where every message was sent.
+pub(super) const SENT_TO: &str = "SENT";
+
 /// Message `number`: all of it follows from that.
 pub(super) fn message(number: i64) -> Arc<Message> {
     let mut dice = fastrand::Rng::with_seed(number as u64);
@@ -115,6 +118,7 @@ pub(super) fn message(number: i64) -> Arc<Message> {
     let id = MessageId { broker_sequence_id: number, ..MessageId::new(producer, number) };
     Arc::new(Message {
         message_id: Some(id),
+        destination: Some(Arc::new(Destination::queue(SENT_TO))),
         expiration: if number % 3 == 0 { number * 1000 } else { 0 },
         content: Some(content),
         ..Message::default()

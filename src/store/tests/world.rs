@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 
-use super::hand::{Bodies, Holder, Opened};
+use super::hand::{Bodies, Holder, Leaving, Opened};
+use super::left::losses;
 use super::state::{State, message, number_of};
 use crate::store::disk::model::{Image, ModelDisk};
 use crate::store::options::JournalOptions;
@@ -101,6 +102,10 @@ impl Expected {
         disk: &ModelDisk,
         bodies: &mut Bodies,
     ) -> Result<Arc<Past>, String> {
+        let lost = losses(&opened.recovered);
+        if !lost.is_empty() {
+            return Err(format!("taken for damage: {lost:?}"));
+        }
         let state = opened.state(disk, bodies)?;
         let mut matching = self.pasts.iter().filter(|past| past.state == state);
         let Some(first) = matching.next() else {
@@ -306,6 +311,28 @@ impl World {
         let ledger = self.ledger.lock();
         let bytes = ledger.owners[&id].messages.lock().values().map(|at| u64::from(at.bytes)).sum();
         Entry::OwnerGone { id, bytes }
+    }
+
+    /// Bytes of the journal that messages need.
+    pub(super) fn live_bytes(&self) -> u64 {
+        let ledger = self.ledger.lock();
+        let holders = ledger.owners.values();
+        holders
+            .map(|holder| {
+                holder.messages.lock().values().map(|at| u64::from(at.bytes)).sum::<u64>()
+            })
+            .sum()
+    }
+
+    pub(super) fn holds(&self, id: OwnerId, key: Key) -> bool {
+        self.ledger.lock().owners[&id].messages.lock().contains_key(&key)
+    }
+
+    /// Removes a message right after an owner has said, for that many times, that it holds it.
+    pub(super) fn remove_when_asked(&mut self, id: OwnerId, key: Key, times: u32) {
+        let holder = Arc::clone(&self.ledger.lock().owners[&id]);
+        let journal = self.opened().journal.clone();
+        *holder.leaving.lock() = Some(Leaving { journal, id, key, times });
     }
 
     /// No ticket may be durable before one that came earlier.

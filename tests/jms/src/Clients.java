@@ -46,6 +46,8 @@ final class Clients implements AutoCloseable {
     private final List<Receiver> receivers = new ArrayList<>();
     /** When a consumer of a place gave back what it had not looked at, as a count of deaths. */
     private final Map<String, Integer> givenBack = new ConcurrentHashMap<>();
+    /** The brokers by their ids: how many had died when the first client was connected to it. */
+    private final Map<String, Integer> brokers = new ConcurrentHashMap<>();
     private final Set<ActiveMQDestination> unordered = new HashSet<>();
     private final AtomicInteger inFlight = new AtomicInteger();
     private volatile boolean sending = true;
@@ -123,8 +125,8 @@ final class Clients implements AutoCloseable {
         private volatile int interruptions;
         private volatile boolean interrupted;
         private volatile long resumed;
-        /** The earliest broker that it can be connected to. */
-        private volatile int earliest;
+        /** The broker that it was connected to before. */
+        private volatile int earlier;
         volatile JMSException refusal;
 
         Client(String name) throws JMSException {
@@ -134,12 +136,11 @@ final class Clients implements AutoCloseable {
                     + PersistentTest.RECONNECTING + OPTIONS).createConnection();
             connection.getRedeliveryPolicy().setMaximumRedeliveries(RedeliveryPolicy.NO_MAXIMUM_REDELIVERIES);
             connection.setClientID(name);
-            earliest = deaths.getAsInt();
             connection.addTransportListener(new DefaultTransportListener() {
                 @Override
                 public void transportInterupted() {
                     interrupted = true;
-                    earliest = deaths.getAsInt();
+                    earlier = source();
                     interruptions++;
                 }
 
@@ -163,8 +164,15 @@ final class Clients implements AutoCloseable {
             return settled != Ledger.UNCLEAR && settled == interruptions;
         }
 
-        final int earliest() {
-            return earliest;
+        /** The broker that it is connected to, or was last: as many had died before. */
+        final int source() {
+            String id = String.valueOf(connection.getBrokerInfo().getBrokerId());
+            return brokers.computeIfAbsent(id, unknown -> deaths.getAsInt());
+        }
+
+        /** The earliest broker that can have sent what it hands out now. */
+        final int source(boolean clear) {
+            return clear ? source() : earlier;
         }
 
         @Override
@@ -294,8 +302,7 @@ final class Clients implements AutoCloseable {
 
         private void note(Message message, int before) throws JMSException {
             boolean clear = isStill(before);
-            Ledger.Receipt receipt = ledger.receive(place, message, clear ? earliest() : Ledger.UNCLEAR,
-                    deaths.getAsInt());
+            Ledger.Receipt receipt = ledger.receive(place, message, clear, source(clear), deaths.getAsInt());
             if (clear) {
                 inOrder(receipt, before);
             }
@@ -316,7 +323,7 @@ final class Clients implements AutoCloseable {
                 since = now;
             }
             boolean ordered = !unordered.contains(from)
-                    && givenBack.getOrDefault(place, Ledger.UNCLEAR) < earliest();
+                    && givenBack.getOrDefault(place, Ledger.UNCLEAR) < source();
             if (ordered && receipt.first() && !receipt.redelivered()) {
                 Integer before = last.put(receipt.sender(), receipt.sequence());
                 if (before != null && before > receipt.sequence()) {
@@ -329,7 +336,7 @@ final class Clients implements AutoCloseable {
         private void finish() throws JMSException {
             try {
                 if (acknowledge() && isStill(settled)) {
-                    receipts.forEach(ledger::confirm);
+                    receipts.forEach(receipt -> ledger.confirm(receipt, source()));
                 }
             } catch (JMSException inDoubt) {
                 // The client may go on with messages that the broker has not any more: so begin anew.
@@ -366,8 +373,12 @@ final class Clients implements AutoCloseable {
             }
             if (to != null) {
                 MessageProducer producer = session.createProducer(to);
+                Set<String> sent = new HashSet<>();
                 for (Message each : messages) {
-                    producer.send(each);
+                    // What an earlier broker had delivered in this transaction may have come again.
+                    if (sent.add(each.getJMSMessageID())) {
+                        producer.send(each);
+                    }
                 }
                 producer.close();
             }

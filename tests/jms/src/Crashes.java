@@ -153,7 +153,7 @@ final class Crashes extends JmsTest {
         for (String place : List.of("A", "B", "C")) {
             MessageConsumer consumer = session.createConsumer(queue(place));
             for (Message m = consumer.receive(MOMENT); m != null; m = consumer.receive(MOMENT)) {
-                ledger.receive(place, m, deaths, deaths);
+                ledger.receive(place, m, true, deaths, deaths);
             }
         }
         MessageConsumer dead = session.createConsumer(PersistentTest.DEAD_LETTERS);

@@ -70,12 +70,15 @@ final class Ledger {
     private static final class Place {
         byte[] states = new byte[0];
         int[] incarnations = new int[0];
+        /** Which broker confirmed the acknowledgement. */
+        int[] confirmations = new int[0];
         int[] ids = new int[0];
 
         void reach(int length) {
             if (states.length < length) {
                 states = Arrays.copyOf(states, length);
                 incarnations = Arrays.copyOf(incarnations, length);
+                confirmations = Arrays.copyOf(confirmations, length);
                 ids = Arrays.copyOf(ids, length);
             }
         }
@@ -204,17 +207,19 @@ final class Ledger {
     /**
      * A consumer got the message.
      *
-     * @param oldest the earliest incarnation of the broker that can have delivered it, or UNCLEAR
+     * @param clear whether it came from the broker that the consumer is connected to, beyond doubt
+     * @param oldest the earliest incarnation of the broker that can have delivered it
      * @param newest the latest one
      */
-    Receipt receive(String at, Message message, int oldest, int newest) throws JMSException {
+    Receipt receive(String at, Message message, boolean clear, int oldest, int newest) throws JMSException {
         boolean whole = isWhole(message);
         String sender = message.getStringProperty("sender");
         int sequence = message.getIntProperty("sequence");
         boolean redelivered = message.getJMSRedelivered();
         synchronized (this) {
             String what = sender + "/" + sequence + " at " + at + " with " + Thread.currentThread().getName()
-                    + " from broker " + oldest + " to " + newest + (redelivered ? ", marked" : "");
+                    + " from broker " + oldest + " to " + newest + (clear ? "" : ", in doubt")
+                    + (redelivered ? ", marked" : "");
             received++;
             if (!whole) {
                 violate("I2 altered: " + what);
@@ -235,29 +240,35 @@ final class Ledger {
                 page.pending -= page.sends[sequence] == ANSWERED ? 1 : 0;
                 notifyAll();
             } else {
-                again(place, sequence, id, newest, redelivered, what);
+                // A client may hand out late what an earlier broker sent, before another acknowledged it.
+                boolean later = clear || place.confirmations[sequence] <= oldest;
+                again(place, sequence, id, newest, redelivered, later, what);
             }
             place.states[sequence] = (byte) Math.max(place.states[sequence], RECEIVED);
-            place.incarnations[sequence] = oldest;
+            place.incarnations[sequence] = clear ? oldest : UNCLEAR;
             place.ids[sequence] = id;
             return new Receipt(at, sender, sequence, true, first, redelivered);
         }
     }
 
-    private void again(Place place, int sequence, int id, int newest, boolean redelivered, String what) {
+    private void again(Place place, int sequence, int id, int newest, boolean redelivered, boolean later,
+            String what) {
         if (place.ids[sequence] != id) {
             violate("I4 came as two messages: " + what);
-        } else if (place.states[sequence] == CONFIRMED) {
-            violate("I10 came again after its acknowledgement was confirmed: " + what);
+        } else if (place.states[sequence] == CONFIRMED && later) {
+            violate("I10 came again after broker " + place.confirmations[sequence]
+                    + " confirmed its acknowledgement: " + what);
         } else if (!redelivered && place.incarnations[sequence] == newest) {
             violate("I4 came twice from one broker without a mark: " + what);
         }
     }
 
     /** The broker has confirmed the acknowledgement. */
-    synchronized void confirm(Receipt receipt) {
+    synchronized void confirm(Receipt receipt, int broker) {
         if (receipt.known()) {
-            pages.get(receipt.sender()).places.get(receipt.place()).states[receipt.sequence()] = CONFIRMED;
+            Place place = pages.get(receipt.sender()).places.get(receipt.place());
+            place.states[receipt.sequence()] = CONFIRMED;
+            place.confirmations[receipt.sequence()] = broker;
         }
     }
 

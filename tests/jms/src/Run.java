@@ -31,10 +31,8 @@ public final class Run {
             Dispatching.class, Plugins.class, ForcedPersistence.class, Destinations.class,
             RawCommands.class, Advisories.class, WireFormats.class,
             Classics.class, Failover.class, Scale.class, Stopping.class,
-            PersistenceAfterStop.class, PersistenceAfterKill.class, XaRecovery.class, Audit.class);
-    /** Run when they are named. */
-    private static final List<Class<? extends JmsTest>> LONG_RUNS =
-            List.of(Crashes.class, CrashesInTransactions.class);
+            PersistenceAfterStop.class, PersistenceAfterKill.class, XaRecovery.class, Audit.class,
+            Crashes.class, CrashesInTransactions.class);
 
     private static int passed;
     private static final List<String> failed = new ArrayList<>();
@@ -46,7 +44,7 @@ public final class Run {
         int repeat = Integer.getInteger("repeat", 1);
         try (Broker broker = Broker.shared()) {
             for (int round = 0; round < repeat; round++) {
-                for (Class<? extends JmsTest> type : only.startsWith("Crashes") ? LONG_RUNS : CLASSES) {
+                for (Class<? extends JmsTest> type : CLASSES) {
                     for (Method method : testsOf(type)) {
                         if (nameOf(type, method).contains(only)) {
                             run(type, method, round);

@@ -1,10 +1,12 @@
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import javax.jms.JMSException;
 import javax.jms.Message;
 import javax.jms.MessageConsumer;
 import javax.jms.MessageProducer;
 import javax.jms.Session;
+import javax.jms.TemporaryQueue;
 import javax.jms.TextMessage;
 import org.apache.activemq.ActiveMQConnection;
 
@@ -344,6 +346,22 @@ final class Transactions extends JmsTest {
             session.commit();
             equal(numbers(0, 50), drain(queue()));
         }
+    }
+
+    @Test
+    void a_transaction_of_which_a_send_was_refused_cannot_commit_the_rest() throws Exception {
+        ActiveMQConnection owner = connect();
+        TemporaryQueue gone = auto(owner).createTemporaryQueue();
+        Session session = transacted(connect("jms.watchTopicAdvisories=false"));
+        send(session, queue(), "one");
+        owner.close();
+        session.createProducer(null).send(gone, session.createTextMessage("lost"));
+        JMSException refusal = refused(JMSException.class, session::commit);
+        contains("COMMIT FAILED: Transaction marked rollback only", refusal.getMessage());
+        equal(List.of(), drain(queue()));
+        send(session, queue(), "two");
+        session.commit();
+        equal(List.of("two"), drain(queue()));
     }
 
     @Test

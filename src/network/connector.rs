@@ -1,0 +1,217 @@
+//! Keeps the bridges of a connector up: finds a peer, has the bridge live, and begins again.
+//!
+//! ```text
+//!             a member answers             it ends, however
+//!  Searching -----------------> Connected ------------------> Waiting --pause--> Searching
+//! ```
+//!
+//! Nothing else can happen: whatever fails at whatever step ends in a pause and another search.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::bridge::{DemandBridge, Role};
+use super::discovery::{Discovery, Group, Pace};
+use super::options::{NetworkConnector, NetworkOptions};
+use super::properties;
+use super::search::{Found, search};
+use super::status::{Board, State, Status};
+use crate::broker::{Broker, Outbox};
+use crate::connection::{Failure, serve_dialled};
+use crate::openwire::BrokerId;
+
+/// How long a peer that was asked may stay silent, at first; doubles while it stays silent although it
+/// can be reached, as one does that is overloaded.
+const PATIENCE_MIN: Duration = Duration::from_millis(350);
+const PATIENCE_MAX: Duration = Duration::from_secs(30);
+/// Longest pause after bridges that failed at once.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// A peer that answers so soon after it was silent was there all the time.
+const REACHABLE: Duration = Duration::from_millis(300);
+
+/// One bridge of a connector: it lives as long as the broker.
+#[derive(Debug)]
+pub struct Supervisor {
+    broker: Arc<Broker>,
+    options: Arc<NetworkOptions>,
+    group: Group,
+    pace: Pace,
+    uri: String,
+    status: Arc<Status>,
+    /// The brokers that bridges of this connector are connected to.
+    bridged: Arc<Mutex<HashMap<BrokerId, String>>>,
+    patience: Duration,
+}
+
+/// The bridges that a connector has: one for each group of its peers.
+///
+/// # Errors
+/// What of its `uri` is not served.
+pub fn supervisors(
+    connector: NetworkConnector,
+    broker: &Arc<Broker>,
+    board: &Board,
+) -> Result<Vec<Supervisor>, String> {
+    let discovery = Discovery::read(&connector.uri)?;
+    let options = Arc::new(connector.options);
+    let bridged = Arc::new(Mutex::new(HashMap::new()));
+    let groups = discovery.groups.into_iter();
+    let all = groups.map(|group| {
+        let status = Status::new(&options.name, &group.shown, false);
+        board.add(&status);
+        Supervisor {
+            broker: Arc::clone(broker),
+            options: Arc::clone(&options),
+            group,
+            pace: discovery.pace,
+            uri: connector.uri.to_string(),
+            status,
+            bridged: Arc::clone(&bridged),
+            patience: PATIENCE_MIN,
+        }
+    });
+    Ok(all.collect())
+}
+
+/// How a bridge ended.
+#[derive(Debug)]
+struct Ended {
+    why: String,
+    lived: Duration,
+    silent: bool,
+}
+
+impl Supervisor {
+    /// Keeps the bridge up until `shutdown`.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let (local, shown) = (self.broker.name().to_owned(), self.group.shown.clone());
+        tracing::info!("Establishing network connection from vm://{local} to {shown}");
+        let mut pause = Duration::ZERO;
+        let mut silent = false;
+        loop {
+            self.status.enter(State::Searching);
+            let began = Instant::now();
+            let searching = search(&self.group, &self.pace, &self.broker, &self.status);
+            let found = tokio::select! {
+                () = shutdown.cancelled() => return,
+                found = searching => found,
+            };
+            let Some(found) = found else {
+                self.status.enter(State::GaveUp);
+                let why = self.status.last_error().unwrap_or_default();
+                tracing::error!(
+                    "no bridge from vm://{local} to {shown}: gave up after the last of maxReconnectAttempts: {why}"
+                );
+                return;
+            };
+            self.patience = match silent && began.elapsed() < REACHABLE {
+                true => (self.patience * 2).min(PATIENCE_MAX),
+                false => PATIENCE_MIN,
+            };
+            let ended = self.bridge(found, &shutdown).await;
+            if shutdown.is_cancelled() {
+                return;
+            }
+            silent = ended.silent;
+            pause = if ended.lived < self.pace.lived_min {
+                self.pace.after(pause * 2).min(PAUSE_MAX)
+            } else {
+                Duration::ZERO
+            };
+            if self.status.fail(&ended.why) {
+                tracing::warn!("{local} bridge to {shown} stopped: {}", ended.why);
+            } else {
+                tracing::debug!("{local} bridge to {shown} stopped: {}", ended.why);
+            }
+            let ms = pause.as_millis() as u64;
+            self.status.enter(State::Waiting { ms });
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Has a bridge live on a connection until that ends.
+    async fn bridge(&self, found: Found, shutdown: &CancellationToken) -> Ended {
+        let Found { dialled, info, answers } = found;
+        let began = Instant::now();
+        let address = dialled.connector.publishable_uri().to_owned();
+        let id = info.broker_id.as_deref().cloned().unwrap_or_default();
+        let name = info.broker_name.as_ref().map(ToString::to_string).unwrap_or_default();
+        let failed = |why: String| Ended { why, lived: Duration::ZERO, silent: false };
+        let Some(_here) = Here::enter(&self.bridged, &id, &address) else {
+            return failed(format!("{name} at {address} has a bridge of this connector already"));
+        };
+        let properties = properties::write(&self.options, &self.uri, self.broker.name());
+        let patience = answers.then_some(self.patience);
+        let outbox = Arc::new(Outbox::default());
+        let bridge = DemandBridge::open(
+            &self.broker,
+            &outbox,
+            &self.options,
+            &info,
+            dialled.format.version,
+            Role::Initiator { properties, patience },
+            Arc::clone(&self.status),
+        );
+        let bridge = match bridge {
+            Ok(bridge) => Box::new(bridge),
+            Err(refusal) => return failed(format!("this broker refuses it: {refusal}")),
+        };
+        let connected =
+            State::Connected { remote_name: name.clone(), remote_address: address.clone() };
+        let told_before = self.status.last_error();
+        self.status.enter(connected);
+        let local = self.broker.name();
+        tracing::info!(
+            "Network connection between vm://{local} and {address} ({name}) has been established."
+        );
+        let broker = Arc::clone(&self.broker);
+        let served = serve_dialled(dialled, broker, bridge, outbox, shutdown.clone()).await;
+        let lived = began.elapsed();
+        if let Some(before) = told_before.filter(|_| lived < self.pace.lived_min) {
+            // It did not really come up: the same failure again is no news.
+            self.status.fail(&before);
+        }
+        let silent = matches!(served, Err(Failure::Silent { .. }));
+        let why = match served {
+            Ok(()) => format!("{name} at {address} closed it"),
+            Err(failure) => format!("{name} at {address}: {failure}"),
+        };
+        Ended { why, lived, silent }
+    }
+}
+
+/// The place of a bridge in its connector: one for each broker.
+struct Here {
+    bridged: Arc<Mutex<HashMap<BrokerId, String>>>,
+    id: BrokerId,
+}
+
+impl Here {
+    fn enter(
+        bridged: &Arc<Mutex<HashMap<BrokerId, String>>>,
+        id: &BrokerId,
+        address: &str,
+    ) -> Option<Self> {
+        let mut all = bridged.lock();
+        if all.contains_key(id) {
+            return None;
+        }
+        all.insert(id.clone(), address.to_owned());
+        drop(all);
+        Some(Self { bridged: Arc::clone(bridged), id: id.clone() })
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        self.bridged.lock().remove(&self.id);
+    }
+}

@@ -1,0 +1,80 @@
+//! Each bug that can be planted is found by the tests that are there for it.
+
+use super::corruption::sampled;
+use super::disk_error::fail_each;
+use super::power_cut::random_cuts;
+use super::seed;
+use super::space::is_back_after_a_copy;
+use crate::store::Bug;
+use crate::store::disk::model::{Failure, ModelDisk};
+
+/// Power cuts that are tried before a bug counts as not found: a tenth of what the suite tries.
+const CUTS: u64 = 12_800;
+
+/// Has `find` look for a bug that is there. Without it, the same must find nothing.
+#[track_caller]
+fn is_found<R: std::fmt::Debug>(bug: Bug, find: impl Fn() -> Result<R, String>) {
+    ModelDisk::plant(Some(bug));
+    let found = find();
+    ModelDisk::plant(None);
+    let why = found.expect_err("the bug is not found");
+    println!("{bug:?}: {}", why.lines().next().unwrap_or_default());
+}
+
+fn is_found_by_power_cuts(bug: Bug) {
+    let seed = seed();
+    is_found(bug, || random_cuts(seed, CUTS));
+}
+
+#[test]
+fn a_confirmation_before_the_sync_is_found() {
+    is_found_by_power_cuts(Bug::AckBeforeSync);
+}
+
+#[test]
+fn a_group_that_is_spread_over_two_batches_is_found() {
+    is_found_by_power_cuts(Bug::SplitGroups);
+}
+
+#[test]
+fn a_segment_that_goes_too_early_is_found() {
+    is_found_by_power_cuts(Bug::DeleteEarly);
+}
+
+#[test]
+fn a_directory_that_is_not_synced_is_found() {
+    is_found_by_power_cuts(Bug::NoDirectorySync);
+}
+
+#[test]
+fn states_that_are_not_said_again_are_found() {
+    is_found_by_power_cuts(Bug::ForgetStates);
+}
+
+#[test]
+fn a_sync_that_is_tried_again_is_found() {
+    is_found(Bug::RetrySync, || fail_each(Failure::SyncLoses));
+}
+
+#[test]
+fn damage_that_is_passed_over_is_found() {
+    let seed = seed();
+    is_found(Bug::SkipBadBatch, || sampled(0, seed));
+}
+
+#[test]
+fn a_message_whose_check_is_not_looked_at_is_found() {
+    let seed = seed();
+    is_found(Bug::NoRecordCheck, || sampled(2, seed));
+}
+
+#[test]
+fn a_footer_that_is_trusted_is_found() {
+    let seed = seed();
+    is_found(Bug::TrustFooter, || sampled(2, seed));
+}
+
+#[test]
+fn a_copy_of_what_was_removed_is_found() {
+    is_found(Bug::CopyRemoved, is_back_after_a_copy);
+}
