@@ -6,7 +6,9 @@
 //! ```
 //!
 //! * [`stores`] opens what keeps messages.
+//! * [`chores`] is what is done from time to time.
 
+mod chores;
 pub mod stores;
 
 use std::fs::DirBuilder;
@@ -119,6 +121,7 @@ impl Server {
         }
         server.bridge(network);
         server.tasks.spawn(expire(Arc::clone(&server.broker), server.closing.clone()));
+        chores::begin(&server.broker, &server.closing, &mut server.tasks);
         info!("{} started", server.title);
         Ok(Some(server))
     }

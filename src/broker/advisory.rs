@@ -52,7 +52,7 @@ pub(super) fn listens(destination: &Destination) -> bool {
 }
 
 /// `Queue.X`, `Topic.X`, and for temporary ones as well: the rest of an advisory topic's name.
-fn path_of(destination: &Destination) -> String {
+pub(super) fn path_of(destination: &Destination) -> String {
     let kind = if destination.is_queue() { "Queue" } else { "Topic" };
     format!("{kind}.{}", destination.name())
 }
@@ -72,7 +72,7 @@ fn destination_topic(kind: DestinationKind) -> &'static str {
 pub(super) struct Advisory {
     /// After `ActiveMQ.Advisory.`.
     pub(super) topic: String,
-    pub(super) data: Command,
+    pub(super) data: Option<Command>,
     pub(super) properties: Vec<(&'static str, Value)>,
 }
 
@@ -90,14 +90,29 @@ impl Broker {
     }
 
     /// Tells everyone who listens.
-    fn tell(&self, advisory: impl FnOnce() -> Advisory) {
+    pub(super) fn tell(&self, advisory: impl FnOnce() -> Advisory) {
         if self.tells() {
             self.publish_advisory(advisory(), None);
         }
     }
 
-    fn publish_advisory(&self, advisory: Advisory, only: Option<&Arc<ConsumerId>>) {
+    /// A message of the broker itself.
+    pub(super) fn own_message(&self) -> Message {
         let sequence = self.advisories.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        let producer_id = Arc::clone(&self.advisories.producer_id);
+        Message {
+            message_id: Some(MessageId::new(Arc::clone(&producer_id), sequence)),
+            producer_id: Some(producer_id),
+            ..Message::default()
+        }
+    }
+
+    fn publish_advisory(&self, advisory: Advisory, only: Option<&Arc<ConsumerId>>) {
+        let own = self.own_message();
+        let message_id = own
+            .message_id
+            .clone()
+            .map(|id| MessageId { broker_sequence_id: self.next_sequence(), ..id });
         let name = format!("{ADVISORY_PREFIX}{}", advisory.topic);
         let topic = Arc::new(Destination::topic(&name));
         let mut properties: PrimitiveMap = advisory.properties.into_iter().collect();
@@ -107,19 +122,15 @@ impl Broker {
         properties.insert("originBrokerId", id.unwrap_or_default());
         properties.insert("originBrokerURL", text(&self.url()));
         let message = Arc::new(Message {
-            producer_id: Some(Arc::clone(&self.advisories.producer_id)),
-            message_id: Some(MessageId {
-                broker_sequence_id: self.next_sequence(),
-                ..MessageId::new(Arc::clone(&self.advisories.producer_id), sequence)
-            }),
+            message_id,
             destination: Some(Arc::clone(&topic)),
             kind: Some("Advisory".into()),
-            data_structure: Some(advisory.data),
+            data_structure: advisory.data,
             target_consumer_id: only.map(Arc::clone),
             // Four names and numbers always fit a map.
             marshalled_properties: properties.encode().ok(),
             broker_in_time: self.now_ms(),
-            ..Message::default()
+            ..own
         });
         let _in_order = self.advisories.order.lock();
         match self.region.get(&topic) {
@@ -130,7 +141,7 @@ impl Broker {
             Some(Cell::Queue(_)) | None => {
                 for consumer in self.region.pattern_consumers(&topic) {
                     if consumer.filter.accepts(&message, 0) {
-                        consumer.publish(&message, &topic, self);
+                        let _unheard = consumer.publish(&message, &topic, self);
                     }
                 }
             }
@@ -140,7 +151,7 @@ impl Broker {
     pub(super) fn connection_changed(&self, data: impl Into<Command>) {
         self.tell(|| Advisory {
             topic: "Connection".to_owned(),
-            data: data.into(),
+            data: Some(data.into()),
             properties: Vec::new(),
         });
     }
@@ -152,7 +163,7 @@ impl Broker {
         }
         self.tell(|| Advisory {
             topic: destination_topic(destination.class).to_owned(),
-            data: info.into(),
+            data: Some(info.into()),
             properties: Vec::new(),
         });
     }
@@ -170,7 +181,7 @@ impl Broker {
         let count: usize = cells.iter().map(Cell::consumer_count).sum();
         Advisory {
             topic: format!("Consumer.{}", path_of(destination)),
-            data,
+            data: Some(data),
             properties: vec![(
                 "consumerCount",
                 Value::Int(i32::try_from(count).unwrap_or(i32::MAX)),
@@ -188,7 +199,7 @@ impl Broker {
         let count = self.cells_of(destination).iter().map(|cell| cell.producers(0)).sum();
         Advisory {
             topic: format!("Producer.{}", path_of(destination)),
-            data,
+            data: Some(data),
             properties: vec![("producerCount", Value::Int(count))],
         }
     }
@@ -212,23 +223,19 @@ impl Broker {
         destination: &Destination,
         message: &Arc<Message>,
     ) {
-        if destination.is_advisory() {
-            return;
+        let policy = self.region.policies().entry_for(destination);
+        self.message_told(how, destination, &policy, message, Vec::new());
+    }
+
+    /// A producer that names no destination came or went.
+    pub(super) fn anonymous_producers_changed(&self, data: impl Into<Command>) {
+        if self.options.anonymous_producer_advisory_support {
+            self.tell(|| Advisory {
+                topic: "Producer.Anonymous".to_owned(),
+                data: Some(data.into()),
+                properties: Vec::new(),
+            });
         }
-        self.tell(|| {
-            let policy = self.region.policies().entry_for(destination);
-            let mut payload = (**message).clone();
-            if !policy.include_body_for_advisory {
-                payload.content = None;
-            }
-            let id = payload.message_id.as_ref().map(ToString::to_string).unwrap_or_default();
-            Advisory {
-                topic: format!("{how}.{}", path_of(destination)),
-                data: payload.into(),
-                // ActiveMQ spells it so.
-                properties: vec![("orignalMessageId", Value::String(id.into()))],
-            }
-        });
     }
 
     /// Tells a new consumer of advisory topics what is there already.
@@ -251,7 +258,7 @@ impl Broker {
         if may_hear(listener, "Connection") {
             all.extend(clients.iter().map(|client| Advisory {
                 topic: "Connection".to_owned(),
-                data: client.public_info().into(),
+                data: Some(client.public_info().into()),
                 properties: Vec::new(),
             }));
         }
@@ -267,15 +274,17 @@ impl Broker {
             all.extend(shown.map(|destination| {
                 Advisory {
                     topic: destination_topic(kind).to_owned(),
-                    data: DestinationInfo {
-                        connection_id: destination
-                            .temporary_owner()
-                            .map(|owner| Arc::new(ConnectionId::new(owner))),
-                        destination: Some(Arc::clone(destination)),
-                        broker_path: self.path_to(destination),
-                        ..DestinationInfo::default()
-                    }
-                    .into(),
+                    data: Some(
+                        DestinationInfo {
+                            connection_id: destination
+                                .temporary_owner()
+                                .map(|owner| Arc::new(ConnectionId::new(owner))),
+                            destination: Some(Arc::clone(destination)),
+                            broker_path: self.path_to(destination),
+                            ..DestinationInfo::default()
+                        }
+                        .into(),
+                    ),
                     properties: Vec::new(),
                 }
             }));

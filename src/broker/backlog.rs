@@ -137,6 +137,11 @@ impl Backlog {
         self.held.is_empty()
     }
 
+    /// Messages whose bodies are in memory.
+    pub fn resident(&self) -> usize {
+        self.resident
+    }
+
     /// Bytes of the bodies in memory.
     pub fn resident_bytes(&self) -> usize {
         self.resident_bytes

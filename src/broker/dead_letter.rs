@@ -1,16 +1,108 @@
 //! Where a message goes that nobody could or should consume.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use super::Broker;
+use super::options::Plugin;
+use super::options::plugin::DiscardingDlq;
 use super::options::policy::{DeadLetterStrategy, DeadLetterTarget, IndividualDeadLetters};
+use super::region::Cell;
 use super::subscription::durable::DurableKey;
+use crate::base::fail_point::fail_point;
 use crate::openwire::map::{PrimitiveMap, Value};
 use crate::openwire::{Destination, DestinationKind, Message, Throwable};
 
 /// Why the message is dead, as consumers of the dead letter queue read it.
 const CAUSE_PROPERTY: &str = "dlqDeliveryFailureCause";
+
+/// `<discardingDLQBrokerPlugin>` at work.
+#[derive(Debug)]
+pub struct Discarding {
+    options: DiscardingDlq,
+    dropped: AtomicU64,
+}
+
+impl Discarding {
+    /// Those among the plugins of a configuration.
+    pub fn all(plugins: &[Plugin]) -> Vec<Self> {
+        let mut all = Vec::new();
+        for plugin in plugins {
+            if let Plugin::DiscardingDlq(options) = plugin {
+                all.push(Self { options: options.clone(), dropped: AtomicU64::new(0) });
+            }
+        }
+        all
+    }
+
+    /// Whether what dies at `from` is dropped. Says now and then how much that was.
+    fn takes(&self, from: &Destination) -> bool {
+        let DiscardingDlq { drop_temporary_queues, drop_temporary_topics, .. } = self.options;
+        let temporary = if from.is_queue() { drop_temporary_queues } else { drop_temporary_topics };
+        let takes = self.options.drop_all
+            || (temporary && from.is_temporary())
+            || self.options.drop_only.iter().any(|name| name.fits(&from.name()));
+        if takes {
+            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            let every = u64::from(self.options.report_interval);
+            if every > 0 && dropped.is_multiple_of(every) {
+                tracing::info!(
+                    "Total of {dropped} messages were discarded, since their destination was the dead \
+                     letter queue"
+                );
+            }
+        }
+        takes
+    }
+}
+
+impl Broker {
+    /// Tells of an expired message and dead-letters it where the policy says so.
+    pub(super) fn expired_on(&self, destination: &Destination, message: &Arc<Message>) {
+        self.message_left("Expired", destination, message);
+        let text = format!("Message Expired. Expiration:{}", message.expiration);
+        self.bury(destination, message, None, &Throwable::new("java.lang.Throwable", &text));
+    }
+
+    /// Sends a message to the dead letter queue of the destination it was on.
+    pub(super) fn bury(
+        &self,
+        from: &Destination,
+        message: &Arc<Message>,
+        durable: Option<&DurableKey>,
+        cause: &Throwable,
+    ) {
+        if from.is_advisory() || self.discarding.iter().any(|it| it.takes(from)) {
+            return;
+        }
+        let policies = self.region.policies();
+        let (policy, now_ms) = (policies.entry_for(from), self.now_ms());
+        if policies.dies(from, message) {
+            return;
+        }
+        let letter = dead_letter(&policy.dead_letter, message, from, durable, cause, now_ms);
+        let Some(mut letter) = letter else { return };
+        fail_point!("dlq.before_move");
+        self.plugins.stamp_letter(&mut letter);
+        let grave = letter.destination.clone();
+        match self.route(letter, false) {
+            Ok(_) => {
+                if let Some(Cell::Queue(letters)) = grave.and_then(|it| self.region.get(&it)) {
+                    letters.holds_dead_letters();
+                }
+                self.message_left("MessageDLQd", from, message);
+            }
+            Err(refusal) => {
+                let id = message.message_id.as_ref().map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(
+                    "message {id} from {from} is lost: its dead letter was refused: {refusal}"
+                );
+            }
+        }
+    }
+}
 
 /// Makes the dead letter of `message` that was on `from`, ready to be sent.
 ///

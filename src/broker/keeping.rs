@@ -13,6 +13,7 @@ use super::Broker;
 use super::backlog::{Keeper, Page};
 use super::queue::{Effects, Event, QueueCell, Removed};
 use super::subscription::durable::{self, Durable, DurableKey};
+use super::timer::Due;
 use crate::openwire::{ConsumerInfo, Destination, Message};
 use crate::store::temporary::Temporary;
 use crate::store::{
@@ -80,6 +81,12 @@ impl Stores {
         self.temporary.as_ref().and_then(Temporary::opened).is_some_and(|store| {
             store.pressure() == Pressure::Free && store.written_bytes() < self.temp_limit_bytes
         })
+    }
+
+    /// Bytes that the temporary store takes.
+    pub fn temporary_bytes(&self) -> u64 {
+        let store = self.temporary.as_ref().and_then(Temporary::opened);
+        store.map_or(0, |store| store.written_bytes())
     }
 
     fn of(&self, keeper: Keeper) -> Option<&Journal> {
@@ -254,6 +261,9 @@ impl Broker {
                 Keeper::Memory | Keeper::Journal => queue.sides.first(),
             };
             self.fetch(side.and_then(|side| side.get()), page);
+        }
+        if let Some(ms) = effects.start_ms {
+            self.timer.at(ms, Due::Start(Arc::downgrade(queue)));
         }
         for message in effects.expired {
             self.expired_on(&queue.destination, &message);

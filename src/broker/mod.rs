@@ -3,12 +3,14 @@
 //! * [`client`] is one logical connection: what its commands do. Start here.
 //! * [`region`] finds destinations by name; [`queue`] and [`topic`] decide who gets what, [`backlog`]
 //!   what of it is in memory; [`keeping`] ties both to the stores.
-//! * `placing` is the way of a message into its destination.
+//! * `placing` is the way of a message into its destination; [`forwarding`] says where copies go.
 //! * [`subscription`] is a consumer: its window, its filter, where its messages go.
 //! * [`outbox`] is what a connection has to write; [`refusal`] what a client may not have.
 //! * [`arrivals`] is what came over bridges lately; [`why`] says why messages wait.
-//! * [`transaction`], [`advisory`], [`mod@dead_letter`], [`groups`], [`usage`], [`policy`] hold one matter
-//!   each; [`options`] is what a configuration can ask; `restore` brings back what the journal had.
+//! * [`transaction`], [`advisory`], [`mod@dead_letter`], [`groups`], [`usage`], [`policy`], [`plugins`],
+//!   [`statistics`], [`recovery`], [`eviction`] hold one matter each; [`options`] is what a configuration
+//!   can ask; `restore` brings back what the journal had.
+//! * [`timer`] and `housekeeping` are what happens without a command of a client.
 //!
 //! **Invariant:** a decision is a plain function call under the lock of one destination. Locks are
 //! taken in one order: region, destination, subscription, outbox; never two destinations at once;
@@ -19,20 +21,28 @@ pub mod arrivals;
 pub mod backlog;
 pub mod client;
 pub mod dead_letter;
+pub mod eviction;
+pub mod forwarding;
 pub mod groups;
+mod housekeeping;
 pub mod keeping;
 pub mod message;
 pub mod options;
 pub mod outbox;
 mod placing;
+pub mod plugins;
 pub mod policy;
+mod policy_advisory;
 pub mod queue;
+pub mod recovery;
 pub mod refusal;
 pub mod region;
 mod restore;
+pub mod statistics;
 pub mod subscription;
 #[cfg(test)]
 mod tests;
+pub mod timer;
 pub mod topic;
 pub mod transaction;
 pub mod usage;
@@ -46,22 +56,24 @@ use parking_lot::Mutex;
 
 use self::advisory::Advisories;
 use self::arrivals::Arrivals;
-use self::dead_letter::dead_letter;
+use self::dead_letter::Discarding;
+use self::forwarding::Forwarding;
 use self::keeping::Stores;
 use self::options::PolicyEntry;
+use self::plugins::Plugins;
 use self::policy::Policies;
 use self::queue::{Event, Moment, QueueCell, Removed};
 use self::region::{Cell, Region};
 use self::subscription::durable::{self, Durable, DurableKey, Expired};
+use self::timer::Timer;
 use self::topic::TopicCell;
 use self::transaction::Transaction;
 use self::usage::Usage;
 use crate::base::Clock;
-use crate::base::fail_point::fail_point;
 use crate::base::id::IdGenerator;
 use crate::openwire::{
     BrokerId, BrokerInfo, ConnectionId, ConnectionInfo, ConsumerInfo, Destination, DestinationInfo,
-    Message, Throwable, XaTransactionId,
+    XaTransactionId,
 };
 use crate::store::{Group, OwnerId, RecoveredOwner};
 
@@ -90,6 +102,10 @@ pub struct Broker {
     options: BrokerOptions,
     clock: Arc<dyn Clock>,
     region: Region,
+    forwarding: Forwarding,
+    plugins: Plugins,
+    /// What is to be dropped rather than dead-lettered.
+    discarding: Vec<Discarding>,
     stores: Stores,
     this: Weak<Self>,
     /// Bytes of the messages that wait or are with consumers.
@@ -110,6 +126,8 @@ pub struct Broker {
     /// The address told to clients and in advisories: that of the first connector.
     url: Mutex<String>,
     stopping: AtomicBool,
+    /// What is to be done later.
+    pub timer: Timer,
 }
 
 #[derive(Debug, Default)]
@@ -135,6 +153,9 @@ impl Broker {
             name: options.broker_name.clone(),
             id: Arc::new(BrokerId::new(id)),
             region: Region::new(Policies::new(options.policies.clone())),
+            forwarding: Forwarding::new(&options),
+            plugins: Plugins::new(&options.plugins),
+            discarding: Discarding::all(&options.plugins),
             memory: Arc::new(Usage::new(memory_limit)),
             advisories: Advisories::new(options.advisory_support, &ids.generate()),
             clients: Mutex::default(),
@@ -146,6 +167,7 @@ impl Broker {
             sequence: AtomicI64::new(0),
             url: Mutex::default(),
             stopping: AtomicBool::new(false),
+            timer: Timer::default(),
             options,
             clock,
         })
@@ -399,40 +421,16 @@ impl Broker {
         }
     }
 
-    /// Tells of an expired message and dead-letters it where the policy says so.
-    fn expired_on(&self, destination: &Destination, message: &Arc<Message>) {
-        self.message_left("Expired", destination, message);
-        let text = format!("Message Expired. Expiration:{}", message.expiration);
-        self.bury(destination, message, None, &Throwable::new("java.lang.Throwable", &text));
-    }
-
-    /// Sends a message to the dead letter queue of the destination it was on.
-    fn bury(
-        &self,
-        from: &Destination,
-        message: &Arc<Message>,
-        durable: Option<&DurableKey>,
-        cause: &Throwable,
-    ) {
-        fail_point!("dlq.before_move");
-        let policy = self.region.policies().entry_for(from);
-        let now_ms = self.now_ms();
-        let letter = dead_letter(&policy.dead_letter, message, from, durable, cause, now_ms);
-        let Some(letter) = letter.filter(|_| !from.is_advisory()) else { return };
-        match self.route(letter, false) {
-            Ok(_) => self.message_left("MessageDLQd", from, message),
-            Err(refusal) => {
-                let id = message.message_id.as_ref().map(ToString::to_string).unwrap_or_default();
-                tracing::warn!(
-                    "message {id} from {from} is lost: its dead letter was refused: {refusal}"
-                );
-            }
+    /// Removes a destination with all it holds. Consumers that are left get nothing more of it.
+    fn remove_destination(&self, destination: &Arc<Destination>, by: Option<&Arc<ConnectionId>>) {
+        if let Some(cell) = self.region.remove(destination) {
+            self.drop_cell(cell, by);
         }
     }
 
-    /// Removes a destination with all it holds. Consumers that are left get nothing more of it.
-    fn remove_destination(&self, destination: &Arc<Destination>, by: Option<&Arc<ConnectionId>>) {
-        let Some(cell) = self.region.remove(destination) else { return };
+    /// Drops what a destination held that was taken out of the region.
+    fn drop_cell(&self, cell: Cell, by: Option<&Arc<ConnectionId>>) {
+        let destination = Arc::clone(cell.destination());
         match cell {
             Cell::Queue(queue) => {
                 let (bytes, removed) = queue.remove();
@@ -444,18 +442,18 @@ impl Broker {
                 }
             }
             Cell::Topic(topic) => {
-                topic.remove();
+                self.memory.free(topic.remove());
                 self.forget_owner(topic.owner, &Removed::default());
             }
         }
         self.destination_changed(DestinationInfo {
             connection_id: by.map(Arc::clone),
-            destination: Some(Arc::clone(destination)),
+            destination: Some(Arc::clone(&destination)),
             operation_type: 1,
-            broker_path: self.path_to(destination),
+            broker_path: self.path_to(&destination),
             ..DestinationInfo::default()
         });
-        self.mirrored.lock().remove(destination);
+        self.mirrored.lock().remove(&destination);
     }
 
     /// Looks for expired messages where a period of `expireMessagesPeriod` ended after `since_ms`, the
@@ -465,9 +463,14 @@ impl Broker {
         use crate::openwire::DestinationKind::{Queue, TempQueue};
         for cell in self.region.all(Queue).into_iter().chain(self.region.all(TempQueue)) {
             if let Cell::Queue(queue) = cell
-                && queue.policy().is_expire_due(since_ms, now_ms)
+                && queue.policy.is_expire_due(since_ms, now_ms)
             {
                 self.apply(&queue, Event::Expire);
+            }
+        }
+        for cell in self.region.all(crate::openwire::DestinationKind::Topic) {
+            if let Cell::Topic(topic) = cell {
+                topic.drop_older(self);
             }
         }
         let durables: Vec<_> = self.durables.lock().values().cloned().collect();

@@ -15,6 +15,7 @@
 //! time, waits for nothing and cannot fail; what must happen outside the lock is in [`Effects`].
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -24,8 +25,10 @@ use super::groups::{Claim, Groups};
 use super::keeping::Side;
 use super::options::PolicyEntry;
 use super::options::policy::MessageGroupMap;
+use super::statistics::Figures;
 use super::subscription::Subscription;
 use super::subscription::window::InFlight;
+use super::topic::Idle;
 use super::why::Standing;
 use crate::openwire::{ConsumerId, Destination, Message};
 use crate::store::{Fetched, Key, Location, OwnerId, RecoveredOwner};
@@ -63,6 +66,14 @@ pub enum Event {
     Fetched(Vec<(Key, Fetched)>),
     /// What waited to be stored first is stored.
     Stored,
+    /// With the key that [`QueueCell::reserve`] gave: nobody gets it before [`Event::Unlocked`].
+    SendLater {
+        key: Key,
+        message: Arc<Message>,
+        keeper: Keeper,
+    },
+    /// The time is over for which the queue waited for consumers.
+    Started,
 }
 
 /// What holds while an event is applied.
@@ -118,6 +129,8 @@ pub struct Effects {
     pub spilled: Vec<(Key, Arc<Message>)>,
     /// What is to be read back.
     pub page: Option<Page>,
+    /// When the queue is to be told [`Event::Started`].
+    pub start_ms: Option<i64>,
     /// Browsers that waited for a page.
     pub browsers: Vec<Arc<Subscription>>,
     /// Why messages were taken out that could not be read back.
@@ -157,6 +170,8 @@ pub struct Counters {
     pub dequeued: u64,
     pub dispatched: u64,
     pub expired: u64,
+    /// Of all messages that were enqueued.
+    pub bytes: u64,
 }
 
 /// A queue under its lock.
@@ -167,6 +182,9 @@ pub struct QueueCell {
     pub owner: Option<OwnerId>,
     /// By which its keepers call it: the journal, and the temporary store.
     pub sides: [std::sync::OnceLock<Arc<Side>>; 2],
+    /// Dead letters were sent here.
+    dead_letters: AtomicBool,
+    pub policy: Arc<PolicyEntry>,
     queue: Mutex<Queue>,
 }
 
@@ -177,8 +195,24 @@ impl QueueCell {
         owner: Option<OwnerId>,
         store_first: bool,
     ) -> Self {
-        let queue = Mutex::new(Queue::new(policy, store_first));
-        Self { destination, owner, sides: Default::default(), queue }
+        let queue = Mutex::new(Queue::new(Arc::clone(&policy), store_first));
+        Self {
+            destination,
+            owner,
+            sides: Default::default(),
+            dead_letters: AtomicBool::new(false),
+            policy,
+            queue,
+        }
+    }
+
+    /// Notes that dead letters are sent here.
+    pub fn holds_dead_letters(&self) {
+        self.dead_letters.store(true, Ordering::Relaxed);
+    }
+
+    pub fn has_dead_letters(&self) -> bool {
+        self.dead_letters.load(Ordering::Relaxed)
     }
 
     /// Takes over what the journal had.
@@ -261,8 +295,30 @@ impl QueueCell {
         queue.clear()
     }
 
+    /// Whether it is empty and nobody has used it for `ms` milliseconds; then it takes no more events.
+    /// Time counts from the first such look.
+    pub fn is_idle_for(&self, now_ms: i64, ms: i64) -> bool {
+        let mut queue = self.queue.lock();
+        let counts = |it: &Consumer| self.policy.keeps_in_use(&it.subscription.info);
+        let used = queue.consumers.iter().any(counts)
+            || queue.producers > 0
+            || !queue.pending.is_empty()
+            || !queue.in_flight.is_empty()
+            || !queue.reserved.is_empty();
+        let enqueued = queue.counters.enqueued;
+        let over = queue.idle.is_over(used, enqueued, now_ms, ms);
+        queue.removed |= over;
+        over
+    }
+
     pub fn consumer_count(&self) -> usize {
         self.queue.lock().consumers.len()
+    }
+
+    /// Whether some consumer wants a message like this one.
+    pub fn has_consumer_for(&self, message: &Message) -> bool {
+        let queue = self.queue.lock();
+        queue.consumers.iter().any(|consumer| consumer.subscription.filter.accepts(message, 0))
     }
 
     pub fn counters(&self) -> Counters {
@@ -304,6 +360,34 @@ impl QueueCell {
 
     pub fn policy(&self) -> Arc<PolicyEntry> {
         Arc::clone(&self.queue.lock().policy)
+    }
+
+    pub fn figures(&self) -> Figures {
+        let queue = self.queue.lock();
+        let Counters { enqueued, dequeued, dispatched, expired, bytes } = queue.counters;
+        let in_flight = queue.in_flight.len() as u64;
+        Figures {
+            size: queue.pending.len() as u64 + in_flight,
+            enqueued,
+            dequeued,
+            dispatched,
+            expired,
+            in_flight,
+            cached: queue.pending.resident() as u64 + in_flight,
+            enqueued_bytes: bytes,
+            memory: (queue.pending.resident_bytes() + queue.in_flight_bytes) as u64,
+            consumers: queue.consumers.len() as u64,
+            producers: u64::try_from(queue.producers).unwrap_or(0),
+        }
+    }
+
+    /// When the oldest message that is in memory came, in milliseconds since 1970.
+    pub fn first_in_time(&self) -> Option<i64> {
+        let queue = self.queue.lock();
+        let waiting = queue.pending.range(Key::FIRST).next();
+        let given = queue.in_flight.first_key_value().map(|(key, held)| (*key, held));
+        let first = waiting.into_iter().chain(given).min_by_key(|(key, _)| *key);
+        first.and_then(|(_, held)| held.message.as_ref()).map(|message| message.broker_in_time)
     }
 
     /// Bytes of its messages in memory.
@@ -359,7 +443,19 @@ struct Queue {
     browsers: Vec<Weak<Subscription>>,
     producers: i32,
     counters: Counters,
+    idle: Idle,
+    /// It waits for consumers, or for a time.
+    start: Option<Start>,
     removed: bool,
+}
+
+/// When a queue that got its first consumer begins to give out messages.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    /// At the latest; milliseconds since 1970.
+    at_ms: i64,
+    /// With so many consumers at once, where that is not 0.
+    consumers: usize,
 }
 
 impl Queue {
@@ -380,6 +476,8 @@ impl Queue {
             browsers: Vec::new(),
             producers: 0,
             counters: Counters::default(),
+            idle: Idle::default(),
+            start: None,
             removed: false,
         }
     }
@@ -387,7 +485,11 @@ impl Queue {
     fn apply(&mut self, event: Event, effects: &mut Effects, now_ms: i64) {
         match event {
             Event::Send { key, message, keeper } => self.send(key, message, keeper),
-            Event::Subscribe(subscription) => self.subscribe(subscription),
+            Event::SendLater { key, message, keeper } => self.send_later(key, message, keeper),
+            Event::Subscribe(subscription) => {
+                self.await_consumers(now_ms, effects);
+                self.subscribe(subscription);
+            }
             Event::Unsubscribe { consumer, unacked, last_delivered } => {
                 self.unsubscribe(&consumer, &unacked, last_delivered, effects);
             }
@@ -412,8 +514,43 @@ impl Queue {
             Event::Wake(id) => self.forget_note(&id),
             Event::Expire => self.expire(now_ms, effects),
             Event::Fetched(page) => self.fetched(page, now_ms, effects),
-            Event::Stored => {}
+            Event::Stored | Event::Started => {}
         }
+    }
+
+    /// The first consumer comes: the policy may want to wait for others (`consumersBeforeDispatchStarts`,
+    /// `timeBeforeDispatchStarts`).
+    fn await_consumers(&mut self, now_ms: i64, effects: &mut Effects) {
+        let consumers = self.policy.consumers_before_dispatch_starts as usize;
+        let time = self.policy.time_before_dispatch_starts;
+        let waits = consumers > 0 || !time.is_zero();
+        if !waits || !self.consumers.is_empty() {
+            return;
+        }
+        let time = if time.is_zero() { START_AFTER } else { time };
+        let at_ms = now_ms.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+        self.start = Some(Start { at_ms, consumers });
+        effects.start_ms = Some(at_ms);
+    }
+
+    /// Whether messages may be given out.
+    fn has_started(&mut self, now_ms: i64) -> bool {
+        let there = self.consumers.len();
+        let enough = |start: &Start| {
+            start.at_ms <= now_ms || (start.consumers > 0 && there >= start.consumers)
+        };
+        if self.start.as_ref().is_some_and(enough) {
+            self.start = None;
+        }
+        self.start.is_none()
+    }
+
+    fn send_later(&mut self, key: Key, message: Arc<Message>, keeper: Keeper) {
+        self.counters.enqueued += 1;
+        self.counters.bytes += message.memory_bytes() as u64;
+        let at = self.reserved.remove(&key).unwrap_or(Location::NONE);
+        self.frontier = self.frontier.max(key.next());
+        self.insert_in_flight(key, Held::new(message, keeper).placed(at));
     }
 
     fn reserve(&mut self, message: &Message) -> Key {
@@ -430,6 +567,7 @@ impl Queue {
 
     fn send(&mut self, key: Key, message: Arc<Message>, keeper: Keeper) {
         self.counters.enqueued += 1;
+        self.counters.bytes += message.memory_bytes() as u64;
         if message.group_id.is_some() {
             self.make_groups();
         }
@@ -695,6 +833,9 @@ impl Queue {
     /// Gives out messages until nothing waits that somebody may have and has room for.
     fn dispatch(&mut self, cell: &Arc<QueueCell>, now_ms: i64, effects: &mut Effects) {
         self.cold_at = None;
+        if !self.has_started(now_ms) {
+            return;
+        }
         while let Some((at, key)) = self.next_delivery(cell, now_ms, effects) {
             self.deliver(at, key, cell, now_ms, effects);
         }
@@ -922,6 +1063,9 @@ fn group_limit(map: MessageGroupMap) -> usize {
         MessageGroupMap::Simple => GROUPS_MAX,
     }
 }
+
+/// How long a queue waits for its second consumer and further ones, unless the policy says.
+const START_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Groups that a queue without a limit of its own remembers.
 const GROUPS_MAX: usize = 1 << 20;

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -11,6 +12,7 @@ use super::options::PolicyEntry;
 use super::policy::Policies;
 use super::queue::{Event, Moment, QueueCell};
 use super::refusal::Refusal;
+use super::statistics::Figures;
 use super::subscription::durable::Durable;
 use super::subscription::{Role, Subscription};
 use super::topic::TopicCell;
@@ -38,6 +40,13 @@ impl Cell {
         }
     }
 
+    pub fn figures(&self) -> Figures {
+        match self {
+            Self::Queue(queue) => queue.figures(),
+            Self::Topic(topic) => topic.figures(),
+        }
+    }
+
     /// Counts a producer that came (1) or went (-1); returns how many there are.
     pub fn producers(&self, change: i32) -> i32 {
         match self {
@@ -57,6 +66,8 @@ const NAME_BYTES_MAX: usize = 4096;
 pub struct Region {
     policies: Policies,
     state: RwLock<State>,
+    /// Counts how often a queue came or went.
+    queue_generation: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +92,7 @@ pub struct Found {
 
 impl Region {
     pub fn new(policies: Policies) -> Self {
-        Self { policies, state: RwLock::default() }
+        Self { policies, state: RwLock::default(), queue_generation: AtomicU64::new(0) }
     }
 
     pub fn policies(&self) -> &Policies {
@@ -130,6 +141,7 @@ impl Region {
             fits.for_each(|(_, durable)| topic.add_durable(Arc::clone(durable)));
         }
         state.of_mut(destination.class).insert(Arc::clone(destination), cell.clone());
+        self.queues_changed(destination);
         Ok(Found { cell, created: true })
     }
 
@@ -195,7 +207,46 @@ impl Region {
 
     /// Takes a destination out. What it held is for the caller to drop.
     pub fn remove(&self, destination: &Destination) -> Option<Cell> {
-        self.state.write().of_mut(destination.class).remove(destination)
+        let mut state = self.state.write();
+        let removed = state.of_mut(destination.class).remove(destination);
+        self.queues_changed(destination);
+        removed
+    }
+
+    /// Takes a destination out if it is idle.
+    pub fn remove_idle(
+        &self,
+        destination: &Destination,
+        is_idle: impl FnOnce(&Cell) -> bool,
+    ) -> Option<Cell> {
+        let mut state = self.state.write();
+        let cells = state.of_mut(destination.class);
+        let removed = cells.get(destination).is_some_and(is_idle);
+        let removed = removed.then(|| cells.remove(destination)).flatten();
+        self.queues_changed(destination);
+        removed
+    }
+
+    fn queues_changed(&self, destination: &Destination) {
+        if destination.class == DestinationKind::Queue {
+            self.queue_generation.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// As long as this stays, no queue comes or goes.
+    pub fn queue_generation(&self) -> u64 {
+        self.queue_generation.load(Ordering::Acquire)
+    }
+
+    /// The queues that fit a pattern, where the name of a queue may be a pattern, too.
+    pub fn overlapping_queues(&self, pattern: &Destination) -> Vec<Arc<QueueCell>> {
+        let state = self.state.read();
+        let fits = state.queues.iter().filter(|(name, _)| pattern.overlaps(name));
+        let queues = fits.filter_map(|(_, cell)| match cell {
+            Cell::Queue(queue) => Some(Arc::clone(queue)),
+            Cell::Topic(_) => None,
+        });
+        queues.collect()
     }
 }
 
@@ -265,7 +316,7 @@ fn join(cell: &Cell, consumer: &Arc<Subscription>, moment: Moment) {
             let effects = queue.apply(Event::Subscribe(Arc::clone(consumer)), moment);
             debug_assert!(effects.is_some_and(|effects| effects.expired.is_empty()), "not new");
         }
-        (Cell::Topic(topic), Role::Topic(_)) => topic.subscribe(Arc::clone(consumer)),
+        (Cell::Topic(topic), Role::Topic(_)) => topic.subscribe_first(consumer),
         // A browser sees what was there when it came; durable subscriptions join by themselves.
         (Cell::Queue(_), Role::Browser(_) | Role::Topic(_) | Role::Durable(_))
         | (Cell::Topic(_), Role::Queue(_) | Role::Browser(_) | Role::Durable(_)) => {}

@@ -80,7 +80,7 @@ impl Broker {
         let id = id.unwrap_or_default();
         let all = consumers.len();
         for (consumer, bar) in consumers.into_iter().take(CONSUMERS_MAX) {
-            let (held, prefetch) = consumer.held();
+            let (held, prefetch) = consumer.held_of_prefetch();
             let of =
                 if consumer.info.network_subscription { "bridge consumer" } else { "consumer" };
             let who = format!("{of} {}", consumer.id);

@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::base::secret::Secret;
 use crate::base::size;
 use crate::base::uri::Uri;
+use crate::broker::options::forwarding::Selector;
+use crate::broker::options::plugin::NamePattern;
 
 /// What a value that was refused should have been; the end of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,19 @@ pub(super) type Read<V> = Result<V, Expected>;
 
 pub(super) fn text(text: &str) -> Read<String> {
     Ok(text.to_owned())
+}
+
+pub(super) fn selector(text: &str) -> Read<Selector> {
+    Selector::parse(text).map_err(|error| Expected(format!("a selector, but {error}").into()))
+}
+
+/// Regular expressions with blanks between.
+pub(super) fn name_patterns(text: &str) -> Read<Vec<NamePattern>> {
+    let read = |pattern| {
+        NamePattern::new(pattern)
+            .map_err(|error| Expected(format!("regular expressions, but {error}").into()))
+    };
+    text.split_whitespace().map(read).collect()
 }
 
 pub(super) fn secret(text: &str) -> Read<Secret> {

@@ -56,7 +56,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn now() -> Self {
+    pub(super) fn now() -> Self {
         Self { response: Response::default().into(), after: None }
     }
 
@@ -180,7 +180,12 @@ impl Conversation {
             Command::ConsumerInfo(info) => self.add_consumer(&info),
             Command::ProducerInfo(info) => self.add_producer(&info),
             Command::RemoveInfo(info) => self.remove(&info),
-            Command::TransactionInfo(info) => self.transaction(&info),
+            Command::TransactionInfo(info) => {
+                if !self.ends_later(&info) {
+                    self.end_transaction(&info);
+                }
+                return Ok(Next::Go);
+            }
             Command::DestinationInfo(info) => self
                 .client_of(info.connection_id.as_ref())
                 .and_then(|client| client.destination(&info).map(Answer::after)),
@@ -517,6 +522,12 @@ impl Conversation {
                 client.pull_timed_out(&pull.consumer, pull.number);
             }
         }
+    }
+
+    /// Does a step of a transaction, and answers.
+    pub(super) fn end_transaction(&mut self, info: &TransactionInfo) {
+        let answered = self.transaction(info);
+        self.answer(info.command_id, info.response_required, answered);
     }
 
     fn transaction(&self, info: &TransactionInfo) -> Result<Answer, Refusal> {

@@ -113,6 +113,11 @@ impl Destination {
         self.class == name.class && pattern_matches(self.name_bytes(), name.name_bytes())
     }
 
+    /// Whether some name fits both, where each may be a pattern or a name.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.class == other.class && patterns_overlap(self.name_bytes(), other.name_bytes())
+    }
+
     /// For a temporary destination: the connection that created it, which is all before the last
     /// colon of the name.
     pub fn temporary_owner(&self) -> Option<String> {
@@ -145,6 +150,20 @@ pub fn pattern_matches(pattern: &[u8], name: &[u8]) -> bool {
     names.next().is_none()
 }
 
+/// Whether some name fits both patterns.
+fn patterns_overlap(one: &[u8], other: &[u8]) -> bool {
+    let mut others = other.split(|byte| *byte == b'.');
+    for part in one.split(|byte| *byte == b'.') {
+        match (part, others.next()) {
+            (b">", _) | (_, Some(b">")) => return true,
+            (b"*", Some(_)) | (_, Some(b"*")) => {}
+            (part, Some(other)) if part == other => {}
+            _ => return false,
+        }
+    }
+    matches!(others.next(), None | Some(b">"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +178,15 @@ mod tests {
         assert!(matches("A.>", "A.B.C") && matches(">", "A") && matches("A.>", "A"));
         assert!(!matches("A.*", "A.B.C") && !matches("A.*", "A") && !matches("A.B", "A.C"));
         assert!(!matches("A.*", "B.A"));
+    }
+
+    #[test]
+    fn patterns_overlap_where_a_name_fits_both() {
+        let overlap = |a: &str, b: &str| Destination::queue(a).overlaps(&Destination::queue(b));
+        assert!(overlap("C.*.V.X", "C.A.V.>") && overlap("C.*.V.X", "C.A.V.*"));
+        assert!(overlap("C.*.V.X", "C.A.V.X") && overlap("A", "A.>") && overlap(">", "A.B"));
+        assert!(!overlap("C.*.V.X", "C.A.V.Y") && !overlap("C.*.V.X", "C.A.V.X.Y"));
+        assert!(!overlap("C.*.V.X", "C.A.W.>") && !overlap("A.B", "A"));
     }
 
     #[test]

@@ -112,6 +112,13 @@ impl Selector {
     }
 }
 
+/// Selectors of the same text are the same.
+impl PartialEq for Selector {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0.text)

@@ -25,7 +25,7 @@ const BRIDGED_DEPTH: i64 = 8192;
 ///   connection part, session u64, producer u64, first sequence u64, words u32, words x bits u64
 /// ```
 #[derive(Debug, Clone)]
-pub(super) struct Audit {
+pub struct Audit {
     producers: usize,
     depth: i64,
     windows: HashMap<ProducerKey, Window, RandomState>,
@@ -46,7 +46,7 @@ struct Window {
 
 impl Audit {
     /// Of so many producers, the last `depth` sequence numbers of each.
-    pub(super) fn new(producers: u32, depth: u32) -> Self {
+    pub fn new(producers: u32, depth: u32) -> Self {
         Self {
             producers: usize::try_from(producers).unwrap_or(usize::MAX).max(1),
             depth: i64::from(depth).max(WORD),
@@ -59,12 +59,12 @@ impl Audit {
 
     /// Whether this very message was marked. One that is older than what is remembered was not: to
     /// store it twice is better than not to store it.
-    pub(super) fn knows(&self, message: &Message) -> bool {
+    pub fn knows(&self, message: &Message) -> bool {
         let Some((producer, sequence)) = producer_of(message) else { return false };
         self.windows.get(&producer).is_some_and(|window| window.has(sequence))
     }
 
-    pub(super) fn mark(&mut self, message: &Message) {
+    pub fn mark(&mut self, message: &Message) {
         if let Some((producer, sequence)) = producer_of(message) {
             self.mark_sequence(producer, sequence);
         }
@@ -89,6 +89,14 @@ impl Audit {
         window.used = self.clock;
         recent.insert(self.clock, producer);
         self.forget();
+    }
+
+    /// Takes a mark back.
+    pub fn unmark(&mut self, message: &Message) {
+        let Some((producer, sequence)) = producer_of(message) else { return };
+        if let Some(window) = self.windows.get_mut(&producer) {
+            window.clear(sequence);
+        }
     }
 
     fn forget(&mut self) {
@@ -160,6 +168,12 @@ impl Window {
         bits.is_some_and(|bits| bits >> sequence.rem_euclid(WORD) & 1 == 1)
     }
 
+    fn clear(&mut self, sequence: i64) {
+        if let Some(bits) = self.word(sequence).and_then(|word| self.words.get_mut(word)) {
+            *bits &= !(1 << sequence.rem_euclid(WORD));
+        }
+    }
+
     fn set(&mut self, sequence: i64, depth: i64) {
         let start = sequence - sequence.rem_euclid(WORD);
         let lowest = (start - depth + WORD).max(0);
@@ -211,6 +225,16 @@ mod tests {
         }
         assert_eq!(known(&audit, 1, 0..3000), [99, 100, 2100]);
         assert_eq!(known(&audit, 2, 0..3000), [0; 0]);
+    }
+
+    #[test]
+    fn a_mark_can_be_taken_back() {
+        let mut audit = Audit::new(2, 2048);
+        (0..5).for_each(|sequence| audit.mark(&message(1, sequence)));
+        audit.unmark(&message(1, 3));
+        audit.unmark(&message(1, 3000));
+        audit.unmark(&message(2, 3));
+        assert_eq!(known(&audit, 1, 0..10), [0, 1, 2, 4]);
     }
 
     #[test]

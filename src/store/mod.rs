@@ -49,6 +49,7 @@ mod tests;
 pub mod ticket;
 mod writer;
 
+pub use audit::Audit;
 #[cfg(feature = "planted-bugs")]
 pub use bug::Bug;
 pub use damage::Damage;

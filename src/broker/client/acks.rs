@@ -31,6 +31,7 @@ impl Client {
             }
             return Ok(Ticket::done());
         };
+        consumer.pace.acked(self.broker.now_ms());
         match &consumer.role {
             Role::Topic(flow) => {
                 let consumed = flow.lock().acknowledge(ack, ack.transaction_id.is_some())?;
@@ -124,10 +125,22 @@ impl Broker {
     ) {
         match &consumer.role {
             Role::Durable(durable) => {
+                for held in &messages {
+                    if let Some(topic) = &held.message.destination {
+                        let policy = self.region.policies().entry_for(topic);
+                        self.was_consumed(topic, &policy, &held.message);
+                    }
+                }
                 let keys = messages.iter().map(|held| held.key).collect();
                 self.apply_durable_in(durable, durable::Event::Consumed(keys), group);
             }
             Role::Queue(_) => {
+                self.forget_deaths(&messages);
+                for held in &messages {
+                    if let Some(queue) = &held.queue {
+                        self.was_consumed(&queue.destination, &queue.policy, &held.message);
+                    }
+                }
                 for (queue, keys) in by_queue(messages) {
                     self.apply_in(&queue, Event::Consumed(keys), group);
                 }
@@ -135,6 +148,15 @@ impl Broker {
                 consumer.wake_queues(self);
             }
             Role::Browser(_) | Role::Topic(_) => {}
+        }
+    }
+
+    /// What is taken out of a dead letter queue may die again.
+    fn forget_deaths(&self, messages: &[InFlight]) {
+        for held in messages {
+            if let Some(queue) = held.queue.as_ref().filter(|queue| queue.has_dead_letters()) {
+                self.region.policies().forget_death(&queue.destination, &held.message);
+            }
         }
     }
 

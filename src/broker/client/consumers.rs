@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use super::{Client, removal_of};
 use crate::broker::advisory::listens;
+use crate::broker::backlog::Keeper;
 use crate::broker::options::PolicyEntry;
 use crate::broker::options::policy::PendingMessageLimit;
 use crate::broker::queue::{Event, QueueCell};
@@ -17,7 +18,7 @@ use crate::broker::subscription::topic::TopicFlow;
 use crate::broker::subscription::window::InFlight;
 use crate::broker::subscription::{Filter, Role, Subscription};
 use crate::openwire::{
-    Command, ConsumerControl, ConsumerId, ConsumerInfo, Destination, MessagePull,
+    Command, ConsumerControl, ConsumerId, ConsumerInfo, Destination, DestinationKind, MessagePull,
 };
 use crate::store::{OwnerId, RecoveredOwner, Ticket};
 
@@ -46,6 +47,16 @@ impl Client {
     /// The selector is none, the destination is not there or not this connection's, or the durable
     /// subscription is in use.
     pub fn add_consumer(&self, info: &Arc<ConsumerInfo>) -> Result<Ticket, Refusal> {
+        let plugins = &self.broker.plugins;
+        let mut info = Arc::clone(info);
+        if info.destination.as_ref().is_some_and(|it| plugins.dotted(it).is_some()) {
+            plugins.dot(&mut Arc::make_mut(&mut info).destination);
+        }
+        let info = &info;
+        plugins.log(
+            |it| it.log_consumer_events,
+            || format!("Adding Consumer: {:?} of {:?}", info.consumer_id, info.destination),
+        );
         let (Some(id), Some(destination)) = (&info.consumer_id, &info.destination) else {
             return Err(Refusal::InvalidDestination("a consumer without destination".to_owned()));
         };
@@ -132,7 +143,10 @@ impl Client {
     ) -> Result<Arc<Subscription>, Refusal> {
         // What must exist is made before anything is registered, so that a refusal leaves nothing.
         let mut cells = Vec::new();
-        for member in members.iter().filter(|member| !member.is_pattern()) {
+        let named = |member: &&Destination| {
+            !member.is_pattern() || self.broker.forwarding.wants_queue_named(member)
+        };
+        for member in members.iter().filter(named) {
             cells.push(self.broker.find(&Arc::new(member.clone()), None)?);
         }
         let is_queue = members.iter().any(Destination::is_queue);
@@ -143,7 +157,9 @@ impl Client {
         } else if is_queue {
             Role::Queue(Mutex::default())
         } else {
-            Role::Topic(Mutex::new(TopicFlow::new(info.prefetch_size, pending_limit(info, policy))))
+            let limit = pending_limit(info, policy);
+            let flow = TopicFlow::new(info.prefetch_size, limit, policy.eviction.clone());
+            Role::Topic(Mutex::new(flow))
         };
         let consumer = self.register(info, filter, role, policy)?;
         if !matches!(consumer.role, Role::Browser(_)) {
@@ -178,7 +194,8 @@ impl Client {
     }
 
     fn join(&self, cell: &Cell, consumer: &Arc<Subscription>) {
-        match (cell, &consumer.role) {
+        let broker = &self.broker;
+        let joined = match (cell, &consumer.role) {
             (Cell::Queue(queue), Role::Queue(queues)) => {
                 {
                     // A composite may name it twice, or be faster than a pattern that fits it.
@@ -188,12 +205,35 @@ impl Client {
                     }
                     queues.push(Arc::clone(queue));
                 }
-                self.broker.apply(queue, Event::Subscribe(Arc::clone(consumer)));
+                if queue.consumer_count() == 0 {
+                    broker.recover_queue(queue, &consumer.info);
+                }
+                let joined = broker.apply(queue, Event::Subscribe(Arc::clone(consumer)));
+                if !joined {
+                    queues.lock().retain(|other| !Arc::ptr_eq(other, queue));
+                }
+                joined
             }
-            (Cell::Topic(topic), Role::Topic(_)) => topic.subscribe(Arc::clone(consumer)),
+            (Cell::Topic(topic), Role::Topic(_)) => match topic.subscribe(consumer, broker) {
+                Some(outcomes) => {
+                    for outcome in outcomes {
+                        broker.offered(topic, consumer, outcome);
+                    }
+                    true
+                }
+                None => false,
+            },
             // A composite of both kinds is consumed by the kind of its first member.
             (Cell::Queue(_), Role::Browser(_) | Role::Topic(_) | Role::Durable(_))
-            | (Cell::Topic(_), Role::Queue(_) | Role::Browser(_) | Role::Durable(_)) => {}
+            | (Cell::Topic(_), Role::Queue(_) | Role::Browser(_) | Role::Durable(_)) => true,
+        };
+        if joined {
+            return;
+        }
+        // It was removed meanwhile, and is made again; a temporary one is gone for good.
+        match broker.find(cell.destination(), None) {
+            Ok(again) => self.join(&again, consumer),
+            Err(gone) => tracing::debug!("{} has no more {gone}", consumer.id),
         }
     }
 
@@ -212,13 +252,16 @@ impl Client {
         for member in members.iter().filter(|member| !member.is_pattern()) {
             self.broker.find(&Arc::new(member.clone()), None)?;
         }
-        let durable = self.broker.durable(key, info, members, filter)?;
+        let (durable, created) = self.broker.durable(key, info, members, filter)?;
         let role = Role::Durable(Arc::clone(&durable));
         let consumer = self.register(info, filter.clone(), role, policy)?;
         if !durable.activate(&consumer) {
             self.state.lock().consumers.remove(&consumer.id);
             let DurableKey { client_id, name } = durable.key.clone();
             return Err(Refusal::DurableInUse { client_id, name });
+        }
+        if created {
+            self.broker.recover_durable(&durable, members);
         }
         consumer.wake(&self.broker);
         Ok(consumer)
@@ -357,6 +400,10 @@ fn of_queue(unacked: &[InFlight], queue: &Arc<QueueCell>) -> Vec<InFlight> {
 
 /// The prefetch that holds for a consumer that asked for `asked`.
 fn policy_prefetch(info: &ConsumerInfo, asked: i32, policy: &PolicyEntry) -> i32 {
+    let class = info.destination.as_ref().map(|destination| destination.class);
+    if class == Some(DestinationKind::TempQueue) {
+        return asked; // ActiveMQ leaves those out, and only those
+    }
     let is_queue = info.destination.as_ref().is_some_and(|destination| destination.is_queue());
     let (stock, ours) = match (is_queue, info.browser, info.subscription_name.is_some()) {
         (true, true, _) => (STOCK_BROWSER_PREFETCH, policy.queue_browser_prefetch),
@@ -385,14 +432,15 @@ fn pending_limit(info: &ConsumerInfo, policy: &PolicyEntry) -> Option<usize> {
 }
 
 impl crate::broker::Broker {
-    /// The durable subscription of this key: as it is, made anew if it changed, or made.
+    /// The durable subscription of this key: as it is, made anew if it changed, or made. With whether it
+    /// is new.
     fn durable(
         &self,
         key: DurableKey,
         info: &Arc<ConsumerInfo>,
         members: &[Destination],
         filter: &Filter,
-    ) -> Result<Arc<Durable>, Refusal> {
+    ) -> Result<(Arc<Durable>, bool), Refusal> {
         let mut durables = self.durables.lock();
         if let Some(durable) = durables.get(&key) {
             if durable.is_active() {
@@ -403,7 +451,7 @@ impl crate::broker::Broker {
                 && durable.info.destination == info.destination
                 && durable.info.no_local == info.no_local;
             if same {
-                return Ok(Arc::clone(durable));
+                return Ok((Arc::clone(durable), false));
             }
             self.region.leave_durable(durable);
             self.end_durable(durable);
@@ -412,7 +460,28 @@ impl crate::broker::Broker {
         let durable = self.make_durable(key.clone(), info, filter, owner, None);
         self.join_topics(&durable, members);
         durables.insert(key, Arc::clone(&durable));
-        Ok(durable)
+        Ok((durable, true))
+    }
+
+    /// Gives a new durable subscription what its topics have kept, where it asks for that.
+    fn recover_durable(&self, durable: &Arc<Durable>, members: &[Destination]) {
+        for member in members {
+            let cells = if member.is_pattern() {
+                self.region.matching(member)
+            } else {
+                self.region.get(member).into_iter().collect()
+            };
+            for cell in cells {
+                let Cell::Topic(topic) = cell else { continue };
+                for message in topic.recovered_for(&durable.info, self) {
+                    if let Some(key) = durable.reserve(&message) {
+                        let keeper = Keeper::Memory;
+                        let event = durable::Event::Publish { key, message, keeper };
+                        self.apply_durable(durable, event);
+                    }
+                }
+            }
+        }
     }
 
     pub(in crate::broker) fn join_topics(&self, durable: &Arc<Durable>, members: &[Destination]) {
@@ -451,7 +520,7 @@ impl crate::broker::Broker {
     }
 
     /// Ends a durable subscription.
-    pub(super) fn remove_durable(
+    pub(in crate::broker) fn remove_durable(
         &self,
         client_id: &str,
         name: &str,

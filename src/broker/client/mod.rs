@@ -88,6 +88,11 @@ impl Client {
         self.state.lock().producers.values().cloned().collect()
     }
 
+    /// The consumers that are open.
+    pub(super) fn consumers(&self) -> Vec<Arc<Subscription>> {
+        self.state.lock().consumers.values().cloned().collect()
+    }
+
     pub(super) fn consumer_infos(&self) -> Vec<Arc<ConsumerInfo>> {
         self.state.lock().consumers.values().map(|consumer| Arc::clone(&consumer.info)).collect()
     }
@@ -112,7 +117,8 @@ impl Client {
             return Err(Refusal::InvalidDestination("a destination without a name".to_owned()));
         };
         for member in destination.members() {
-            let member = Arc::new(member);
+            let dotted = self.broker.plugins.dotted(&member);
+            let member = dotted.unwrap_or_else(|| Arc::new(member));
             match info.operation_type {
                 ADD_OPERATION => self.add_destination(&member)?,
                 REMOVE_OPERATION => self.remove_destination(&member, info.timeout)?,

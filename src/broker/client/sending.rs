@@ -153,6 +153,57 @@ impl Broker {
         }
     }
 
+    /// What a producer has to wait for, where its destination has it wait.
+    fn held_by(&self, destination: &Destination, persistent: bool) -> Option<Shortage> {
+        let shortage = self.shortage(destination, persistent)?;
+        let own_limit = shortage == Shortage::Memory && !self.memory.is_full();
+        let goes_on =
+            own_limit && !self.region.policies().entry_for(destination).producer_flow_control;
+        (!goes_on).then_some(shortage)
+    }
+
+    /// `sendFailIfNoSpace`, of the destination or of the broker.
+    fn fails_when_full(&self, destination: &Destination) -> bool {
+        let policy = self.region.policies().entry_for(destination);
+        policy.send_fail_if_no_space.unwrap_or(self.options.system_usage.send_fail_if_no_space)
+    }
+
+    /// Why a message for this destination would be refused, if it would.
+    pub(in crate::broker) fn refuses(
+        &self,
+        destination: &Destination,
+        persistent: bool,
+    ) -> Option<Refusal> {
+        let shortage = self.held_by(destination, persistent)?;
+        let fails = shortage != Shortage::Writing && self.fails_when_full(destination);
+        fails.then(|| no_space(shortage, destination))
+    }
+
+    /// Destinations whose room a message needs as well: those that virtual destinations copy it to.
+    fn copied_to(
+        &self,
+        destination: &Arc<Destination>,
+        message: &Message,
+    ) -> Vec<Arc<Destination>> {
+        if !self.region.policies().limit_memory() || !self.forwarding.concerns(destination) {
+            return Vec::new();
+        }
+        let mut to = Vec::new();
+        for it in self.forwarding.virtual_topics(destination) {
+            let queues = it.queues(destination, &self.region);
+            let queues = queues.iter().map(|queue| Arc::clone(&queue.destination));
+            let passed_over = |queue: &Arc<Destination>| {
+                it.options.drop_on_resource_limit
+                    && self.refuses(queue, message.persistent).is_some()
+            };
+            to.extend(queues.filter(|queue| !passed_over(queue)));
+        }
+        for composite in self.forwarding.composites(destination) {
+            to.extend(composite.targets(message).cloned().map(Arc::new));
+        }
+        to
+    }
+
     /// Where `storeUsageHighWaterMark` stands for this destination.
     fn store_mark_bytes(&self, destination: &Destination) -> u64 {
         let limit = self.stores.store_limit_bytes;
@@ -164,6 +215,14 @@ impl Broker {
             100.. => limit,
             percent => limit / 100 * u64::from(percent),
         }
+    }
+
+    fn tell_full(&self, destination: &Destination, producer: Option<&Arc<ProducerInfo>>) {
+        let used = match self.region.get(destination) {
+            Some(Cell::Queue(queue)) => queue.memory_bytes(),
+            Some(Cell::Topic(_)) | None => self.memory.used(),
+        };
+        self.is_full(destination, producer, used);
     }
 
     /// Whether messages for this destination have to wait for memory.
@@ -179,12 +238,29 @@ impl Broker {
     }
 }
 
+/// As the logging plugin writes it.
+fn sending(message: &Message) -> String {
+    let id = message.message_id.as_ref().map(ToString::to_string).unwrap_or_default();
+    let to = message.destination.as_ref().map(ToString::to_string).unwrap_or_default();
+    format!("Sending message: {id} to {to}")
+}
+
 impl Client {
     /// Registers a producer; its destination is made if need be.
     ///
     /// # Errors
     /// The destination cannot be made.
     pub fn add_producer(&self, info: &Arc<ProducerInfo>) -> Result<(), Refusal> {
+        let plugins = &self.broker.plugins;
+        let mut info = Arc::clone(info);
+        if info.destination.as_ref().is_some_and(|it| plugins.dotted(it).is_some()) {
+            plugins.dot(&mut Arc::make_mut(&mut info).destination);
+        }
+        let info = &info;
+        plugins.log(
+            |it| it.log_producer_events,
+            || format!("Adding Producer: {:?} to {:?}", info.producer_id, info.destination),
+        );
         let Some(id) = &info.producer_id else {
             return Err(Refusal::Jms("a producer without an id".to_owned()));
         };
@@ -198,6 +274,8 @@ impl Client {
         }
         if let Some(destination) = &info.destination {
             self.broker.producers_changed(destination, Command::ProducerInfo(Arc::clone(info)));
+        } else {
+            self.broker.anonymous_producers_changed(Command::ProducerInfo(Arc::clone(info)));
         }
         Ok(())
     }
@@ -217,7 +295,12 @@ impl Client {
     }
 
     pub(super) fn dispose_producer(&self, info: &ProducerInfo) {
-        let Some(destination) = &info.destination else { return };
+        let Some(destination) = &info.destination else {
+            if let Some(id) = info.producer_id.clone().map(Command::ProducerId) {
+                self.broker.anonymous_producers_changed(removal_of(id));
+            }
+            return;
+        };
         for member in destination.members() {
             if let Some(cell) = self.broker.region.get(&member) {
                 cell.producers(-1);
@@ -237,22 +320,36 @@ impl Client {
     /// There is none, and the configuration says fail (`sendFailIfNoSpace`).
     pub fn room_for(&self, message: &Message) -> Result<Room, Refusal> {
         let Some(destination) = &message.destination else { return Ok(Room::Free) };
+        let dotted = self.broker.plugins.dotted(destination);
+        let destination = dotted.as_ref().unwrap_or(destination);
+        for queue in self.broker.copied_to(destination, message) {
+            if let Room::Full(wait) = self.room_at(&queue, message)? {
+                return Ok(Room::Full(wait));
+            }
+        }
+        self.room_at(destination, message)
+    }
+
+    fn producer(&self, message: &Message) -> Option<Arc<ProducerInfo>> {
+        let id = message.producer_id.as_ref()?;
+        self.state.lock().producers.get(id).cloned()
+    }
+
+    fn room_at(&self, destination: &Arc<Destination>, message: &Message) -> Result<Room, Refusal> {
         if destination.is_advisory() {
             return Ok(Room::Free);
         }
-        let Some(shortage) = self.broker.shortage(destination, message.persistent) else {
+        let Some(shortage) = self.broker.held_by(destination, message.persistent) else {
             return Ok(Room::Free);
         };
-        let policy = self.broker.region.policies().entry_for(destination);
-        let own_limit = shortage == Shortage::Memory && !self.broker.memory.is_full();
-        if own_limit && !policy.producer_flow_control {
-            return Ok(Room::Free);
+        if shortage == Shortage::Memory {
+            self.broker.tell_full(destination, self.producer(message).as_ref());
         }
-        let usage = &self.broker.options.system_usage;
-        let fail = policy.send_fail_if_no_space.unwrap_or(usage.send_fail_if_no_space);
-        if fail && shortage != Shortage::Writing {
+        if self.broker.fails_when_full(destination) && shortage != Shortage::Writing {
             return Err(no_space(shortage, destination));
         }
+        let usage = &self.broker.options.system_usage;
+        let policy = self.broker.region.policies().entry_for(destination);
         let policy_timeout = policy.send_fail_if_no_space_after_timeout;
         Ok(Room::Full(Wait {
             broker: Arc::clone(&self.broker),
@@ -276,6 +373,14 @@ impl Client {
         if let Some(queue) = why::asked(&message) {
             return self.broker.answer_why(&queue, &message);
         }
+        let plugins = &self.broker.plugins;
+        plugins.dot(&mut message.destination);
+        plugins.log(|it| it.log_producer_events, || sending(&message));
+        if self.broker.answers(&message) {
+            return Ok(self.broker.written(wanted));
+        }
+        let now_ms = message.broker_in_time;
+        plugins.stamp(&mut message, self.broker.name(), now_ms);
         if self.peer.network && message.transaction_id.is_none() {
             return self.arrive(message);
         }

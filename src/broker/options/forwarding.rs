@@ -2,6 +2,7 @@
 
 use crate::base::options::options;
 use crate::openwire::Destination;
+pub use crate::selector::Selector;
 
 /// A member of `<destinationInterceptors>`, virtual destinations taken out of their wrapper.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,5 +58,5 @@ options! {
 pub struct Forward {
     pub destination: Destination,
     /// Only messages that this JMS selector wants; `<filteredDestination>`.
-    pub selector: Option<String>,
+    pub selector: Option<Selector>,
 }

@@ -47,6 +47,28 @@ pub enum Plugin {
     Partition,
 }
 
+/// A regular expression that a whole name has to fit.
+#[derive(Debug, Clone)]
+pub struct NamePattern(regex::Regex);
+
+impl NamePattern {
+    /// # Errors
+    /// It is no regular expression, or one of those that only Java has.
+    pub fn new(pattern: &str) -> Result<Self, regex::Error> {
+        regex::Regex::new(&format!("^(?:{pattern})$")).map(Self)
+    }
+
+    pub fn fits(&self, name: &str) -> bool {
+        self.0.is_match(name)
+    }
+}
+
+impl PartialEq for NamePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
 options! {
     /// `<timeStampingBrokerPlugin>`.
     pub struct TimeStamping {
@@ -89,8 +111,8 @@ options! {
         drop_all: bool = true,
         drop_temporary_queues: bool = true,
         drop_temporary_topics: bool = true,
-        /// Regular expressions, blanks between; only destinations that fit one.
-        drop_only: Option<String> = None,
+        /// Only destinations whose names fit one of these.
+        drop_only: Vec<NamePattern> = Vec::new(),
         /// A line in the log after this many drops.
         report_interval: u32 = 1000,
     }

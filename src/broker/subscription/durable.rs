@@ -87,6 +87,8 @@ struct State {
     /// A message is given out only once it is stored.
     store_first: bool,
     active: Option<Arc<Subscription>>,
+    /// When it was first seen without its consumer, in milliseconds since 1970.
+    away_since: Option<i64>,
     removed: bool,
 }
 
@@ -106,6 +108,7 @@ impl Durable {
             reserved: BTreeMap::new(),
             store_first,
             active: None,
+            away_since: None,
             removed: false,
         };
         Self { key, info, owner, side: OnceLock::new(), state: Mutex::new(state) }
@@ -116,6 +119,18 @@ impl Durable {
         let mut state = self.state.lock();
         state.next_seq = recovered.sequence + 1;
         state.pending = Backlog::restored(recovered.messages);
+    }
+
+    /// Whether its consumer has been away for `ms` milliseconds. Time counts from the first such look
+    /// after it left.
+    pub fn is_away_for(&self, now_ms: i64, ms: i64) -> bool {
+        let mut state = self.state.lock();
+        if state.active.is_some() {
+            state.away_since = None;
+            return false;
+        }
+        let since = *state.away_since.get_or_insert(now_ms);
+        now_ms - since >= ms
     }
 
     pub fn is_active(&self) -> bool {
@@ -139,6 +154,7 @@ impl Durable {
         }
         state.filter = consumer.filter.clone();
         state.active = Some(Arc::clone(consumer));
+        state.away_since = None;
         true
     }
 

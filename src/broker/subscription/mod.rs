@@ -2,6 +2,7 @@
 //!
 //! * [`window`] counts what a queue consumer or durable subscriber holds and what an ack takes.
 //! * [`topic`] is the flow of a plain topic consumer, which holds only a count.
+//! * [`pace`] is how fast it acknowledges.
 //! * [`durable`] is a durable subscription, which outlives its consumers.
 //! * [`browse`] walks a queue for a browser.
 //! * [`forwarding`] is which messages a bridge's consumer takes to its peer.
@@ -11,6 +12,7 @@
 pub mod browse;
 pub mod durable;
 pub mod forwarding;
+pub mod pace;
 pub mod topic;
 pub mod window;
 
@@ -23,6 +25,7 @@ use parking_lot::Mutex;
 use self::browse::Browse;
 use self::durable::Durable;
 use self::forwarding::Forwarding;
+use self::pace::Pace;
 use self::topic::TopicFlow;
 use self::window::{Acked, InFlight, Window};
 use super::outbox::{Delivery, Outbox, Resume};
@@ -115,6 +118,8 @@ pub struct Subscription {
     broker: Weak<Broker>,
     /// Noted in the outbox, to be resumed when that has room.
     waiting: AtomicBool,
+    /// For the slow consumer strategies.
+    pub pace: Pace,
 }
 
 #[derive(Debug)]
@@ -150,7 +155,13 @@ impl Subscription {
             outbox: Arc::clone(outbox),
             broker: Arc::downgrade(broker),
             waiting: AtomicBool::new(false),
+            pace: Pace::new(broker.now_ms()),
         }
+    }
+
+    /// Notes that this consumer is slow now.
+    pub fn found_slow(&self, now_ms: i64) {
+        self.pace.slow(now_ms);
     }
 
     /// Whether a message may be delivered now: the window has room and the peer reads.
@@ -191,6 +202,16 @@ impl Subscription {
         }
         let mut state = self.window.lock();
         if state.closed || state.window.room() == 0 { None } else { state.blocked.pop_front() }
+    }
+
+    /// Where its messages go.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Messages in the window.
+    pub fn window_len(&self) -> usize {
+        self.window.lock().window.len()
     }
 
     fn window_has_room(&self) -> bool {
@@ -279,7 +300,7 @@ impl Subscription {
     }
 
     /// How many messages it holds unacknowledged, and its prefetch.
-    pub fn held(&self) -> (usize, usize) {
+    pub fn held_of_prefetch(&self) -> (usize, usize) {
         let state = self.window.lock();
         (state.window.len(), state.window.prefetch)
     }

@@ -5,7 +5,7 @@
 //!  publish --room--> outbox, in_flight + 1 --ack n--> in_flight - n
 //!      \--none--> [ pending, at most `limit` ] --room--> outbox
 //!                      |
-//!                      v over the limit: the oldest is discarded
+//!                      v over the limit: what the policy says is discarded
 //! ```
 
 use std::collections::VecDeque;
@@ -14,6 +14,8 @@ use std::sync::Arc;
 use super::durable::Expired;
 use super::{Role, Subscription};
 use crate::broker::Broker;
+use crate::broker::eviction::{Waiting, evict};
+use crate::broker::options::policy::MessageEviction;
 use crate::broker::refusal::Refusal;
 use crate::broker::subscription::window::describe;
 use crate::openwire::{Destination, Message, MessageAck, ack_type};
@@ -28,17 +30,38 @@ pub struct TopicFlow {
     pub consumed: u64,
     /// Messages dropped because too many waited.
     pub discarded: u64,
-    pending: VecDeque<(Arc<Message>, Arc<Destination>)>,
+    pending: VecDeque<Waiting>,
     /// Most messages that may wait; `None` has no limit but memory.
     limit: Option<usize>,
+    /// Which of them go when there are more.
+    eviction: MessageEviction,
     /// Whether the log already says that it is slow.
     slow: bool,
     closed: bool,
 }
 
 impl TopicFlow {
-    pub fn new(prefetch: i32, limit: Option<usize>) -> Self {
-        Self { prefetch: usize::try_from(prefetch).unwrap_or(0), limit, ..Self::default() }
+    pub fn new(prefetch: i32, limit: Option<usize>, eviction: MessageEviction) -> Self {
+        let prefetch = usize::try_from(prefetch).unwrap_or(0);
+        Self { prefetch, limit, eviction, ..Self::default() }
+    }
+
+    /// Takes out what is too much, with the count of what was discarded.
+    fn evict(&mut self, now_ms: i64, outcome: &mut Outcome) {
+        let most = self.eviction.evict_expired_high_watermark as usize;
+        if self.pending.len() > self.limit.unwrap_or(most).min(most) {
+            let expired = |(message, _): &Waiting| message.is_expired(now_ms);
+            let (gone, kept) =
+                std::mem::take(&mut self.pending).into_iter().partition::<Vec<_>, _>(expired);
+            self.pending = kept.into();
+            outcome.expired.extend(gone);
+        }
+        while self.is_over_limit() {
+            for waiting in evict(&self.eviction.order, &mut self.pending) {
+                self.discarded += 1;
+                outcome.discarded.push((waiting, self.discarded));
+            }
+        }
     }
 
     fn room(&self) -> usize {
@@ -134,45 +157,61 @@ impl TopicFlow {
     }
 }
 
+/// What follows, outside the locks, from offering a message to a consumer.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What was dropped, each with how many have been dropped by then.
+    pub discarded: Vec<(Waiting, u64)>,
+    pub expired: Vec<Waiting>,
+    /// The consumer was found slow, just now.
+    pub slow: bool,
+}
+
+impl Outcome {
+    pub fn is_nothing(&self) -> bool {
+        !self.slow && self.discarded.is_empty() && self.expired.is_empty()
+    }
+}
+
 impl Subscription {
-    /// Offers a published message: delivers it, lets it wait, or drops what waited longest.
+    /// Offers a published message: delivers it, lets it wait, or drops what is too much.
     pub(in crate::broker) fn publish(
         self: &Arc<Self>,
         message: &Arc<Message>,
         destination: &Arc<Destination>,
         broker: &Broker,
-    ) {
-        let Role::Topic(flow) = &self.role else { return };
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        let Role::Topic(flow) = &self.role else { return outcome };
         let mut flow = flow.lock();
         if flow.closed {
-            return;
+            return outcome;
         }
         if flow.pending.is_empty() && flow.room() > 0 && self.outbox_has_room() {
             flow.dispatched();
             let redeliveries = message.redelivery_counter;
             self.write(message, destination, redeliveries, false, broker.now_ms());
-            return;
-        }
-        if flow.limit == Some(0) && flow.room() == 0 {
-            flow.discarded += 1;
-            return;
+            return outcome;
         }
         if !flow.slow && flow.prefetch > 1 && flow.pending.len() > flow.prefetch {
             flow.slow = true;
+            outcome.slow = true;
             tracing::warn!(
                 "TopicSubscription: consumer={}: has twice its prefetch limit pending, without an ack; \
                  it appears to be slow",
                 self.id
             );
         }
+        if flow.limit == Some(0) && flow.room() == 0 {
+            flow.discarded += 1;
+            return outcome;
+        }
         broker.memory.take(message.memory_bytes());
         flow.pending.push_back((Arc::clone(message), Arc::clone(destination)));
-        while flow.is_over_limit() {
-            if let Some((oldest, _)) = flow.pending.pop_front() {
-                broker.memory.free(oldest.memory_bytes());
-                flow.discarded += 1;
-            }
-        }
+        flow.evict(broker.now_ms(), &mut outcome);
+        let gone = outcome.expired.iter().chain(outcome.discarded.iter().map(|(it, _)| it));
+        broker.memory.free(gone.map(|(message, _)| message.memory_bytes()).sum());
+        outcome
     }
 
     /// Delivers what waits, as far as there is room. Returns what it found expired.
@@ -192,8 +231,9 @@ impl Subscription {
             let redeliveries = message.redelivery_counter;
             self.write(&message, &destination, redeliveries, false, now_ms);
         }
-        if flow.pending.is_empty() {
+        if flow.pending.is_empty() && flow.slow {
             flow.slow = false;
+            self.pace.fast();
         }
         expired
     }

@@ -2,6 +2,7 @@
 
 mod random;
 mod stored;
+mod virtual_destinations;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use super::*;
 use crate::base::ManualClock;
 use crate::openwire::{
     Command, ConnectionId, ConsumerControl, ConsumerId, DestinationKind, LocalTransactionId,
-    MessageAck, MessageId, MessagePull, ProducerId, TransactionId, TransactionInfo, ack_type,
-    transaction_kind,
+    Message, MessageAck, MessageId, MessagePull, ProducerId, TransactionId, TransactionInfo,
+    ack_type, transaction_kind,
 };
 
 /// A broker with named clients; each client has one session.
@@ -46,7 +47,25 @@ impl Bench {
         let entries =
             vec![(Destination::queue(">"), entry.clone()), (Destination::topic(">"), entry)];
         let policies = PolicyMap { default_entry: None, entries };
-        let options = BrokerOptions { policies, ..BrokerOptions::default() };
+        Self::of(
+            BrokerOptions { policies, ..BrokerOptions::default() },
+            memory_bytes,
+            stores,
+            clock,
+        )
+    }
+
+    /// A broker with these options.
+    fn configured(options: BrokerOptions) -> Self {
+        Self::of(options, 1 << 20, Stores::default(), Arc::new(ManualClock::at(1_000_000)))
+    }
+
+    fn of(
+        options: BrokerOptions,
+        memory_bytes: u64,
+        stores: Stores,
+        clock: Arc<ManualClock>,
+    ) -> Self {
         let time = Arc::clone(&clock) as Arc<dyn Clock>;
         let broker = Broker::new(options, memory_bytes, "host", time, stores);
         Self { broker, clock, clients: HashMap::new(), held: HashMap::new(), sent: 0 }
@@ -567,7 +586,7 @@ fn a_slow_topic_consumer_keeps_the_newest_within_its_limit() {
     let mut bench =
         Bench::with(PolicyEntry { pending_message_limit: limit, ..PolicyEntry::default() });
     bench.consume("a", "topic://T", |info| info.prefetch_size = 1);
-    (0..5).for_each(|_| bench.send("topic://T"));
+    (0..5).for_each(|_| bench.send_with("topic://T", |message| message.persistent = false));
     assert_eq!(bench.got("a"), "0");
     for next in ["3", "4", ""] {
         bench.ack("a", ack_type::STANDARD, 1);

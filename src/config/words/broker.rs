@@ -8,9 +8,8 @@ use super::plugin::PLUGINS;
 use super::policy::DESTINATION_POLICY;
 use super::security::TLS_HOLDER;
 use super::standing::{
-    ADVISORY, BRIDGE_START, BROKER_PART, DISK_CHECK, FLOW_CONTROL, FOREIGN_JMS, IDLE_DESTINATION,
-    JMX, JVM, OFFLINE_SUBSCRIBER, PROXY, SCHEDULER, SECURITY, SERVED, SHELL, STOPS_ON_ERROR,
-    STORE_FORMAT, VIRTUAL,
+    BRIDGE_START, BROKER_PART, CACHED, DISK_CHECK, FLOW_CONTROL, FOREIGN_JMS, JMX, JVM, PROXY,
+    SCHEDULER, SECURITY, SERVED, SHELL, STOPS_ON_ERROR, STORE_FORMAT, VIRTUAL_SUBS,
 };
 use super::store::{
     JOB_SCHEDULER_HOLDER, PERSISTENCE_ADAPTER, PERSISTENCE_FACTORY, TEMP_DATA_STORE,
@@ -45,7 +44,7 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
         broker.system_exit_on_shutdown_exit_code, SHELL),
     set!("advisorySupport", value::boolean => broker.advisory_support, SERVED),
     set!("anonymousProducerAdvisorySupport", value::boolean =>
-        broker.anonymous_producer_advisory_support, ADVISORY),
+        broker.anonymous_producer_advisory_support, SERVED),
     set!("schedulerSupport", value::boolean => broker.scheduler_support, SCHEDULER),
     set!("maxSchedulerRepeatAllowed", value::count =>
         broker.max_scheduler_repeat_allowed, SCHEDULER),
@@ -61,26 +60,26 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
     set!("keepDurableSubsActive", value::boolean => broker.keep_durable_subs_active, JVM),
     set!("rejectDurableConsumers", value::boolean => broker.reject_durable_consumers, SERVED),
     set!("offlineDurableSubscriberTimeout", value::millis_or_none =>
-        broker.offline_durable_subscriber_timeout, OFFLINE_SUBSCRIBER),
+        broker.offline_durable_subscriber_timeout, SERVED),
     set!("offlineDurableSubscriberTaskSchedule", value::millis =>
-        broker.offline_durable_subscriber_task_schedule, OFFLINE_SUBSCRIBER),
+        broker.offline_durable_subscriber_task_schedule, SERVED),
     set!("enableMessageExpirationOnActiveDurableSubs", value::boolean =>
         broker.enable_message_expiration_on_active_durable_subs, BROKER_PART),
-    set!("useVirtualTopics", value::boolean => broker.use_virtual_topics, VIRTUAL),
-    set!("useMirroredQueues", value::boolean => broker.use_mirrored_queues, VIRTUAL),
-    set!("useTempMirroredQueues", value::boolean => broker.use_temp_mirrored_queues, VIRTUAL),
-    set!("useVirtualDestSubs", value::boolean => broker.use_virtual_dest_subs, VIRTUAL),
+    set!("useVirtualTopics", value::boolean => broker.use_virtual_topics, SERVED),
+    set!("useMirroredQueues", value::boolean => broker.use_mirrored_queues, SERVED),
+    set!("useTempMirroredQueues", value::boolean => broker.use_temp_mirrored_queues, SERVED),
+    set!("useVirtualDestSubs", value::boolean => broker.use_virtual_dest_subs, VIRTUAL_SUBS),
     set!("useVirtualDestSubsOnCreation", value::boolean =>
-        broker.use_virtual_dest_subs_on_creation, VIRTUAL),
-    set!("cacheTempDestinations", value::boolean => broker.cache_temp_destinations, BROKER_PART),
+        broker.use_virtual_dest_subs_on_creation, VIRTUAL_SUBS),
+    set!("cacheTempDestinations", value::boolean => broker.cache_temp_destinations, CACHED),
     set!("timeBeforePurgeTempDestinations", value::millis =>
-        broker.time_before_purge_temp_destinations, BROKER_PART),
+        broker.time_before_purge_temp_destinations, CACHED),
     set!("allowTempAutoCreationOnSend", value::boolean =>
         broker.allow_temp_auto_creation_on_send, SERVED),
     set!("schedulePeriodForDestinationPurge", value::millis_or_none =>
-        broker.schedule_period_for_destination_purge, IDLE_DESTINATION),
+        broker.schedule_period_for_destination_purge, SERVED),
     set!("maxPurgedDestinationsPerSweep", value::count_or_none =>
-        broker.max_purged_destinations_per_sweep, IDLE_DESTINATION),
+        broker.max_purged_destinations_per_sweep, SERVED),
     set!("schedulePeriodForDiskUsageCheck", value::millis_or_none =>
         broker.schedule_period_for_disk_usage_check, DISK_CHECK),
     set!("diskUsageCheckRegrowThreshold", value::bytes_or_none =>
@@ -123,7 +122,7 @@ const PURE_MASTER: crate::config::vocabulary::Standing =
 const CHILDREN: &[Child<Config>] = &[
     child!("destinationPolicy", DESTINATION_POLICY => broker.policies, SERVED),
     child!("destinations", DESTINATIONS => broker.destinations, SERVED),
-    rule!("destinationInterceptors", VIRTUAL, |to, from, reading| {
+    rule!("destinationInterceptors", SERVED, |to, from, reading| {
         let mut interceptors = Vec::new();
         reading.fill(&INTERCEPTORS, from, &mut interceptors);
         to.broker.destination_interceptors = Some(interceptors);

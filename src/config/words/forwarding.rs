@@ -1,11 +1,13 @@
 //! `<destinationInterceptors>`: virtual, composite and mirrored destinations.
 
 use super::destination::{destination, lacks};
-use super::standing::{JVM, SERVED};
+use super::standing::{COPIES, JVM, SERVED};
+use crate::broker::options::forwarding::Selector;
 use crate::broker::options::forwarding::{
     Composite, Forward, Interceptor, MirroredQueue, VirtualTopic,
 };
 use crate::config::element::Element;
+use crate::config::notice::Weight;
 use crate::config::value;
 use crate::config::vocabulary::{Attribute, Child, Reading, Words, child, opaque, rule, set, with};
 use crate::openwire::{Destination, DestinationKind};
@@ -71,8 +73,8 @@ pub(super) static VIRTUAL_TOPIC: Words<VirtualTopic> = Words {
         set!("postfix", value::text => postfix, SERVED),
         set!("selectorAware", value::boolean => selector_aware, SERVED),
         set!("local", value::boolean => local, SERVED),
-        set!("concurrentSend", value::boolean => concurrent_send, SERVED),
-        set!("transactedSend", value::boolean => transacted_send, SERVED),
+        set!("concurrentSend", value::boolean => concurrent_send, COPIES),
+        set!("transactedSend", value::boolean => transacted_send, COPIES),
         set!("dropOnResourceLimit", value::boolean => drop_on_resource_limit, SERVED),
         set!("setOriginalDestination", value::boolean => set_original_destination, SERVED),
     ],
@@ -87,8 +89,8 @@ pub(super) static COMPOSITE: Words<Composite> = Words {
             Ok(())
         }),
         set!("forwardOnly", value::boolean => forward_only, SERVED),
-        set!("copyMessage", value::boolean => copy_message, SERVED),
-        set!("concurrentSend", value::boolean => concurrent_send, SERVED),
+        set!("copyMessage", value::boolean => copy_message, COPIES),
+        set!("concurrentSend", value::boolean => concurrent_send, COPIES),
         set!("sendWhenNotMatched", value::boolean => send_when_not_matched, SERVED),
     ],
     children: &[child!("forwardTo", FORWARD_TO => forward_to, SERVED)],
@@ -103,11 +105,19 @@ pub(super) static FORWARD_TO: Words<Vec<Forward>> = Words {
         rule!("filteredDestination", SERVED, |to, from, reading| {
             let mut filtered = Filtered::default();
             reading.fill(&FILTERED, from, &mut filtered);
-            match filtered.destination {
-                Some(destination) => {
-                    to.push(Forward { destination, selector: filtered.selector });
+            match filtered {
+                Filtered { destination: Some(destination), selector: Some(selector) } => {
+                    to.push(Forward { destination, selector: Some(selector) });
                 }
-                None => lacks(from, "a `queue` or `topic`", reading),
+                Filtered { destination: None, .. } => {
+                    lacks(from, "a `queue` or `topic`", reading);
+                }
+                // ActiveMQ starts with it, and forwards nothing.
+                Filtered { selector: None, .. } => {
+                    let text = "has no selector, so nothing is forwarded".to_owned();
+                    let word = "<filteredDestination>".to_owned();
+                    reading.notice(Weight::Warning, word, text, &from.at);
+                }
             }
         }),
     ],
@@ -125,7 +135,7 @@ const TOPIC: Child<Vec<Forward>> = rule!("topic", SERVED, |to, from, reading| {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Filtered {
     destination: Option<Destination>,
-    selector: Option<String>,
+    selector: Option<Selector>,
 }
 
 const FILTERED_ATTRIBUTES: &[Attribute<Filtered>] = &[
@@ -137,7 +147,7 @@ const FILTERED_ATTRIBUTES: &[Attribute<Filtered>] = &[
         to.destination = Some(Destination::topic(text.trim()));
         Ok(())
     }),
-    set!("selector", value::text => selector, SERVED),
+    set!("selector", value::selector => selector, SERVED),
 ];
 
 pub(super) static FILTERED: Words<Filtered> = Words {
@@ -158,7 +168,7 @@ pub(super) static MIRRORED: Words<MirroredQueue> = Words {
     attributes: &[
         set!("prefix", value::text => prefix, SERVED),
         set!("postfix", value::text => postfix, SERVED),
-        set!("copyMessage", value::boolean => copy_message, SERVED),
+        set!("copyMessage", value::boolean => copy_message, COPIES),
     ],
     children: &[],
 };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::destination::{Patterned, entry};
 use super::security;
-use super::standing::{JVM, PARTITION, PLUGIN, SECURITY, SERVED};
+use super::standing::{JVM, KEPT, PARTITION, PLUGIN, SECURITY, SERVED};
 use crate::broker::options::plugin::{
     DiscardingDlq, Logging, Plugin, Redelivery, RedeliveryPolicy, TimeStamping,
     VirtualSelectorCache,
@@ -28,8 +28,8 @@ pub(super) static PLUGINS: Words<Config> = Words {
         rule!("jaasDualAuthenticationPlugin", SECURITY, security::jaas_dual),
         child!("authorizationPlugin", security::AUTHORIZATION_PLUGIN => security, SECURITY),
         opaque!("shiroPlugin", SECURITY),
-        plain!("statisticsBrokerPlugin", PLUGIN, to => to.broker.plugins.push(Plugin::Statistics)),
-        rule!("timeStampingBrokerPlugin", PLUGIN, |to, from, reading| {
+        plain!("statisticsBrokerPlugin", SERVED, to => to.broker.plugins.push(Plugin::Statistics)),
+        rule!("timeStampingBrokerPlugin", SERVED, |to, from, reading| {
             let options = filled(&TIME_STAMPING, from, reading);
             to.broker.plugins.push(Plugin::TimeStamping(options));
         }),
@@ -37,26 +37,26 @@ pub(super) static PLUGINS: Words<Config> = Words {
             let options = filled(&REDELIVERY, from, reading);
             to.broker.plugins.push(Plugin::Redelivery(options));
         }),
-        rule!("discardingDLQBrokerPlugin", PLUGIN, |to, from, reading| {
+        rule!("discardingDLQBrokerPlugin", SERVED, |to, from, reading| {
             let options = filled(&DISCARDING_DLQ, from, reading);
             to.broker.plugins.push(Plugin::DiscardingDlq(options));
         }),
-        rule!("destinationPathSeparatorPlugin", PLUGIN, |to, from, reading| {
+        rule!("destinationPathSeparatorPlugin", SERVED, |to, from, reading| {
             let mut separator = "/".to_owned();
             reading.fill(&PATH_SEPARATOR, from, &mut separator);
             to.broker.plugins.push(Plugin::DestinationPathSeparator { separator });
         }),
-        rule!("destinationsPlugin", PLUGIN, |to, from, reading| {
+        rule!("destinationsPlugin", KEPT, |to, from, reading| {
             let mut location = None;
             reading.fill(&DESTINATIONS_PLUGIN, from, &mut location);
             to.broker.plugins.push(Plugin::Destinations { location });
         }),
         FORCE_PERSISTENCY,
-        rule!("loggingBrokerPlugin", PLUGIN, |to, from, reading| {
+        rule!("loggingBrokerPlugin", SERVED, |to, from, reading| {
             let options = filled(&LOGGING, from, reading);
             to.broker.plugins.push(Plugin::Logging(options));
         }),
-        rule!("traceBrokerPathPlugin", PLUGIN, |to, from, reading| {
+        rule!("traceBrokerPathPlugin", SERVED, |to, from, reading| {
             let mut stamp_property = "BrokerPath".to_owned();
             reading.fill(&TRACE_BROKER_PATH, from, &mut stamp_property);
             to.broker.plugins.push(Plugin::TraceBrokerPath { stamp_property });
@@ -90,7 +90,7 @@ pub(super) static PLUGINS: Words<Config> = Words {
 };
 
 const FORCE_PERSISTENCY: Child<Config> =
-    rule!("forcePersistencyModeBrokerPlugin", PLUGIN, |to, from, reading| {
+    rule!("forcePersistencyModeBrokerPlugin", SERVED, |to, from, reading| {
         let mut persistent = false;
         reading.fill(&FORCE_PERSISTENCY_MODE, from, &mut persistent);
         to.broker.plugins.push(Plugin::ForcePersistencyMode { persistent });
@@ -187,7 +187,7 @@ pub(super) static DISCARDING_DLQ: Words<DiscardingDlq> = Words {
         set!("dropAll", value::boolean => drop_all, SERVED),
         set!("dropTemporaryQueues", value::boolean => drop_temporary_queues, SERVED),
         set!("dropTemporaryTopics", value::boolean => drop_temporary_topics, SERVED),
-        set!("dropOnly", value::text => drop_only, SERVED),
+        set!("dropOnly", value::name_patterns => drop_only, SERVED),
         set!("reportInterval", value::count => report_interval, SERVED),
     ],
     children: &[],
@@ -230,7 +230,7 @@ pub(super) static LOGGING: Words<Logging> = Words {
         set!("logProducerEvents", value::boolean => log_producer_events, SERVED),
         set!("logTransactionEvents", value::boolean => log_transaction_events, SERVED),
         set!("logInternalEvents", value::boolean => log_internal_events, SERVED),
-        set!("perDestinationLogger", value::boolean => per_destination_logger, SERVED),
+        set!("perDestinationLogger", value::boolean => per_destination_logger, JVM),
     ],
     children: &[],
 };

@@ -1,7 +1,9 @@
 //! `<destinationPolicy>`: the attributes of `<policyEntry>`; its children are in [`super::strategy`].
 
 use super::destination::{Patterned, entry};
-use super::standing::{ADVISORY, FLOW_CONTROL, IDLE_DESTINATION, JVM, PAGES, POLICY, SERVED};
+use super::standing::{
+    ADVISORY, FLOW_CONTROL, JVM, PAGES, PER_MESSAGE, POLICY, SERVED, STORE_AUDIT,
+};
 use super::strategy;
 use crate::broker::options::policy::{MessageGroupMap, PolicyEntry, PolicyMap};
 use crate::config::value::{self, Expected};
@@ -60,16 +62,16 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         set!("allConsumersExclusiveByDefault", value::boolean =>
             value.all_consumers_exclusive_by_default, SERVED),
         set!("consumersBeforeDispatchStarts", value::count =>
-            value.consumers_before_dispatch_starts, POLICY),
-        set!("timeBeforeDispatchStarts", value::millis => value.time_before_dispatch_starts, POLICY),
+            value.consumers_before_dispatch_starts, SERVED),
+        set!("timeBeforeDispatchStarts", value::millis => value.time_before_dispatch_starts, SERVED),
         set!("prioritizedMessages", value::boolean => value.prioritized_messages, SERVED),
-        set!("lazyDispatch", value::boolean => value.lazy_dispatch, JVM),
-        set!("optimizedDispatch", value::boolean => value.optimized_dispatch, JVM),
+        set!("lazyDispatch", value::boolean => value.lazy_dispatch, PER_MESSAGE),
+        set!("optimizedDispatch", value::boolean => value.optimized_dispatch, PER_MESSAGE),
         with!("messageGroupMapFactoryType", SERVED, |to, text| {
             to.value.message_groups = group_map(text)?;
             Ok(())
         }),
-        set!("alwaysRetroactive", value::boolean => value.always_retroactive, POLICY),
+        set!("alwaysRetroactive", value::boolean => value.always_retroactive, SERVED),
         set!("producerFlowControl", value::boolean => value.producer_flow_control, SERVED),
         set!("memoryLimit", value::bytes_or_none => value.memory_limit, SERVED),
         set!("minimumMessageSize", value::bytes => value.minimum_message_size, FLOW_CONTROL),
@@ -86,10 +88,10 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         set!("expireMessagesPeriod", value::millis_or_none => value.expire_messages_period, SERVED),
         set!("maxExpirePageSize", value::count => value.max_expire_page_size, POLICY),
         set!("useCache", value::boolean => value.use_cache, PAGES),
-        set!("enableAudit", value::boolean => value.enable_audit, POLICY),
-        set!("maxProducersToAudit", value::count => value.max_producers_to_audit, POLICY),
-        set!("maxAuditDepth", value::count => value.max_audit_depth, POLICY),
-        set!("maxQueueAuditDepth", value::count => value.max_queue_audit_depth, POLICY),
+        set!("enableAudit", value::boolean => value.enable_audit, STORE_AUDIT),
+        set!("maxProducersToAudit", value::count => value.max_producers_to_audit, STORE_AUDIT),
+        set!("maxAuditDepth", value::count => value.max_audit_depth, STORE_AUDIT),
+        set!("maxQueueAuditDepth", value::count => value.max_queue_audit_depth, STORE_AUDIT),
         set!("sendDuplicateFromStoreToDLQ", value::boolean =>
             value.send_duplicate_from_store_to_dlq, PAGES),
         set!("persistJMSRedelivered", value::boolean => value.persist_jms_redelivered, SERVED),
@@ -98,27 +100,27 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         set!("optimizeMessageStoreInFlightLimit", value::count =>
             value.optimize_message_store_in_flight_limit, JVM),
         set!("gcInactiveDestinations", value::boolean =>
-            value.gc_inactive_destinations, IDLE_DESTINATION),
+            value.gc_inactive_destinations, SERVED),
         set!("gcWithNetworkConsumers", value::boolean =>
-            value.gc_with_network_consumers, IDLE_DESTINATION),
+            value.gc_with_network_consumers, SERVED),
         set!("inactiveTimeoutBeforeGC", value::millis =>
-            value.inactive_timeout_before_gc, IDLE_DESTINATION),
+            value.inactive_timeout_before_gc, SERVED),
         set!("inactiveTimoutBeforeGC", value::millis =>
-            value.inactive_timeout_before_gc, IDLE_DESTINATION),
+            value.inactive_timeout_before_gc, SERVED),
         set!("maxDestinations", value::count_or_negative => value.max_destinations, SERVED),
-        set!("advisoryForConsumed", value::boolean => value.advisory_for_consumed, ADVISORY),
-        set!("advisoryForDelivery", value::boolean => value.advisory_for_delivery, ADVISORY),
+        set!("advisoryForConsumed", value::boolean => value.advisory_for_consumed, SERVED),
+        set!("advisoryForDelivery", value::boolean => value.advisory_for_delivery, SERVED),
         set!("advisoryForDispatched", value::boolean => value.advisory_for_dispatched, ADVISORY),
         set!("advisoryForDiscardingMessages", value::boolean =>
-            value.advisory_for_discarding_messages, ADVISORY),
+            value.advisory_for_discarding_messages, SERVED),
         set!("advisoryForFastProducers", value::boolean =>
-            value.advisory_for_fast_producers, ADVISORY),
+            value.advisory_for_fast_producers, SERVED),
         set!("advisoryForSlowConsumers", value::boolean =>
-            value.advisory_for_slow_consumers, ADVISORY),
-        set!("advisoryWhenFull", value::boolean => value.advisory_when_full, ADVISORY),
+            value.advisory_for_slow_consumers, SERVED),
+        set!("advisoryWhenFull", value::boolean => value.advisory_when_full, SERVED),
         set!("includeBodyForAdvisory", value::boolean => value.include_body_for_advisory, SERVED),
         set!("sendAdvisoryIfNoConsumers", value::boolean =>
-            value.send_advisory_if_no_consumers, ADVISORY),
+            value.send_advisory_if_no_consumers, SERVED),
         set!("advancedNetworkStatisticsEnabled", value::boolean =>
             value.advanced_network_statistics_enabled, JVM),
         set!("advancedMessageStatisticsEnabled", value::boolean =>
@@ -129,11 +131,11 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         child!("deadLetterStrategy", strategy::DEAD_LETTER => value.dead_letter, SERVED),
         child!("pendingMessageLimitStrategy", strategy::PENDING_LIMIT =>
             value.pending_message_limit, SERVED),
-        child!("messageEvictionStrategy", strategy::EVICTION => value.eviction, POLICY),
+        child!("messageEvictionStrategy", strategy::EVICTION => value.eviction, SERVED),
         child!("dispatchPolicy", strategy::DISPATCH => value.dispatch_policy, POLICY),
         child!("subscriptionRecoveryPolicy", strategy::RECOVERY =>
-            value.subscription_recovery, POLICY),
-        child!("slowConsumerStrategy", strategy::SLOW_CONSUMER => value.slow_consumer, POLICY),
+            value.subscription_recovery, SERVED),
+        child!("slowConsumerStrategy", strategy::SLOW_CONSUMER => value.slow_consumer, SERVED),
         child!("networkBridgeFilterFactory", strategy::BRIDGE_FILTER =>
             value.network_bridge_filter, SERVED),
         child!("pendingQueuePolicy", strategy::QUEUE_CURSOR => value.queue_cursor, JVM),

@@ -33,6 +33,11 @@ pub(in crate::config) const POLLED: Standing =
     NoEffect("a broker that waits for the lock looks for it ten times a second");
 pub(in crate::config) const PAGES: Standing =
     NoEffect("messages are read back as consumers have room for them");
+pub(in crate::config) const STORE_AUDIT: Standing = NoEffect(
+    "the store knows what a client sends again after a failover; a queue drops nothing else",
+);
+pub(in crate::config) const COPIES: Standing =
+    NoEffect("all copies of a message share its body, and are stored as one");
 pub(in crate::config) const ARCHIVE: Standing =
     NotServed("journal files that are done with are deleted");
 pub(in crate::config) const ONE_JOURNAL: Standing =
@@ -51,18 +56,21 @@ pub(in crate::config) const REPLAY: Standing =
     NotServed("messages go back as soon as nobody takes them here");
 pub(in crate::config) const SCHEDULER: Standing =
     NotServed("scheduled messages are delivered at once");
-pub(in crate::config) const VIRTUAL: Standing = NotServed("messages stay where they are sent");
+pub(in crate::config) const VIRTUAL_SUBS: Standing =
+    NotServed("consumers of virtual destinations are not told to other brokers");
 pub(in crate::config) const PLUGIN: Standing = NotServed("the broker works without it");
+pub(in crate::config) const KEPT: Standing = NoEffect("the journal keeps every destination");
+pub(in crate::config) const QUERY: Standing =
+    NotServed("its query is a Java object, so nothing is recovered");
+pub(in crate::config) const SHARED_BUFFER: Standing = NoEffect("each topic keeps its own messages");
 pub(in crate::config) const POLICY: Standing = NotServed("the broker keeps to ActiveMQ's default");
-pub(in crate::config) const DEAD_LETTER_AUDIT: Standing =
-    NotServed("a message that dies again is dead-lettered again");
 pub(in crate::config) const LINK_STEALING: Standing =
     NotServed("a second connection with a client id in use is refused");
 pub(in crate::config) const ADVISORY: Standing = NotServed("that advisory is not sent");
-pub(in crate::config) const OFFLINE_SUBSCRIBER: Standing =
-    NotServed("durable subscriptions stay until they are removed");
-pub(in crate::config) const IDLE_DESTINATION: Standing =
-    NotServed("destinations stay until they are removed");
+pub(in crate::config) const CACHED: Standing =
+    NoEffect("a temporary destination costs nothing to be made again");
+pub(in crate::config) const PER_MESSAGE: Standing =
+    NoEffect("messages are given out as soon as there is room, and cost what they take");
 pub(in crate::config) const BROKER_PART: Standing =
     NotServed("the broker keeps to ActiveMQ's default");
 pub(in crate::config) const CLUSTER: Standing = NotServed("clients are not told of other brokers");

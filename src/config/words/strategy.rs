@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::destination::ONE;
-use super::standing::{DEAD_LETTER_AUDIT, JVM, REPLAY, SERVED};
+use super::standing::{JVM, QUERY, REPLAY, SERVED, SHARED_BUFFER};
 use crate::broker::options::policy::{
     ConditionalBridgeFilter, Cursor, DeadLetterStrategy, DeadLetterTarget, DispatchPolicy,
     DurableCursor, EvictionOrder, IndividualDeadLetters, MessageEviction, MessageGroupMap,
@@ -34,11 +34,11 @@ const PROCESS_EXPIRED: Attribute<DeadLetterStrategy> =
 const PROCESS_NON_PERSISTENT: Attribute<DeadLetterStrategy> =
     set!("processNonPersistent", value::boolean => process_non_persistent, SERVED);
 const ENABLE_AUDIT: Attribute<DeadLetterStrategy> =
-    set!("enableAudit", value::boolean => enable_audit, DEAD_LETTER_AUDIT);
+    set!("enableAudit", value::boolean => enable_audit, SERVED);
 const MAX_PRODUCERS: Attribute<DeadLetterStrategy> =
-    set!("maxProducersToAudit", value::count => max_producers_to_audit, DEAD_LETTER_AUDIT);
+    set!("maxProducersToAudit", value::count => max_producers_to_audit, SERVED);
 const MAX_AUDIT_DEPTH: Attribute<DeadLetterStrategy> =
-    set!("maxAuditDepth", value::count => max_audit_depth, DEAD_LETTER_AUDIT);
+    set!("maxAuditDepth", value::count => max_audit_depth, SERVED);
 const EXPIRATION: Attribute<DeadLetterStrategy> =
     set!("expiration", value::millis_or_none => expiration, SERVED);
 
@@ -231,7 +231,7 @@ pub(super) static RECOVERY: Words<Option<SubscriptionRecovery>> = Words {
     children: &[
         plain!("noSubscriptionRecoveryPolicy", SERVED, to => *to = None),
         plain!("lastImageSubscriptionRecoveryPolicy", SERVED, to => *to = Some(SubscriptionRecovery::LastImage)),
-        plain!("queryBasedSubscriptionRecoveryPolicy", SERVED, to => *to = Some(SubscriptionRecovery::QueryBased)),
+        plain!("queryBasedSubscriptionRecoveryPolicy", QUERY, to => *to = Some(SubscriptionRecovery::QueryBased)),
         rule!("fixedCountSubscriptionRecoveryPolicy", SERVED, |to, from, reading| {
             let mut maximum_messages = 100;
             reading.fill(&FIXED_COUNT, from, &mut maximum_messages);
@@ -272,7 +272,7 @@ pub(super) static FIXED_SIZED: Words<(u64, bool)> = Words {
             to.0 = value::bytes(text)?;
             Ok(())
         }),
-        with!("useSharedBuffer", SERVED, |to, text| {
+        with!("useSharedBuffer", SHARED_BUFFER, |to, text| {
             to.1 = value::boolean(text)?;
             Ok(())
         }),

@@ -18,8 +18,8 @@ import java.util.stream.Stream;
 final class Broker implements AutoCloseable {
     /**
      * A connector without limits that matter, one with small limits, one that drops size prefixes: the
-     * first three holes are their ports. The others are whether it is persistent, further policies and
-     * the persistence adapter.
+     * first three holes are their ports. The others are whether it is persistent, further policies,
+     * further elements and further attributes.
      */
     private static final String CONFIGURATION = """
             <beans xmlns="http://www.springframework.org/schema/beans"
@@ -29,7 +29,7 @@ final class Broker implements AutoCloseable {
                      http://activemq.apache.org/schema/core
                      http://activemq.apache.org/schema/core/activemq-core.xsd">
               <broker xmlns="http://activemq.apache.org/schema/core" brokerName="jms" persistent="%4$b"
-                      useJmx="false" dataDirectory="${activemq.data}">
+                      useJmx="false" dataDirectory="${activemq.data}" %7$s>
                 <destinationPolicy>
                   <policyMap>
                     <policyEntries>
@@ -77,6 +77,9 @@ final class Broker implements AutoCloseable {
     private static final int LOG_LINES = 20;
 
     private static Broker shared;
+    /** The one of the test class that runs, with what it is configured. */
+    private static Broker configured;
+    private static Configuration configuration;
 
     private final Path directory;
     private final List<Integer> ports;
@@ -102,7 +105,7 @@ final class Broker implements AutoCloseable {
 
     /** Starts a broker where another one has been, as after a restart of one without a store. */
     static Broker start(List<Integer> ports) throws Exception {
-        return start(ports, false, "", "");
+        return start(ports, Configuration.PLAIN);
     }
 
     /** Starts one that keeps its messages in its directory. */
@@ -112,14 +115,52 @@ final class Broker implements AutoCloseable {
 
     /** The same with further attributes of the store and further policy entries. */
     static Broker persistent(String attributes, String policies) throws Exception {
-        return start(freePorts(3), true, policies, STORE.formatted(attributes));
+        return start(freePorts(3), Configuration.PLAIN.stored(attributes).policies(policies));
     }
 
-    private static Broker start(List<Integer> ports, boolean persistent, String policies, String store)
-            throws Exception {
+    /** What a broker has beside what all have. */
+    record Configuration(boolean persistent, String attributes, String policies, String elements) {
+        static final Configuration PLAIN = new Configuration(false, "", "", "");
+
+        Configuration stored(String store) {
+            return new Configuration(true, attributes, policies, elements + STORE.formatted(store));
+        }
+
+        Configuration attributes(String more) {
+            return new Configuration(persistent, more, policies, elements);
+        }
+
+        Configuration policies(String more) {
+            return new Configuration(persistent, attributes, more, elements);
+        }
+
+        Configuration elements(String more) {
+            return new Configuration(persistent, attributes, policies, elements + more);
+        }
+    }
+
+    /** The broker of a test class that needs a configuration of its own; the one before it is closed. */
+    static synchronized Broker configured(Configuration wanted) throws Exception {
+        if (configured == null || !wanted.equals(configuration) || !configured.isAlive()) {
+            closeConfigured();
+            configured = start(freePorts(3), wanted);
+            configuration = wanted;
+        }
+        return configured;
+    }
+
+    static synchronized void closeConfigured() throws Exception {
+        if (configured != null) {
+            configured.close();
+            configured = null;
+        }
+    }
+
+    private static Broker start(List<Integer> ports, Configuration wanted) throws Exception {
         Path directory = Files.createTempDirectory("openwired-jms");
         Files.writeString(directory.resolve("activemq.xml"), CONFIGURATION.formatted(
-                ports.get(0), ports.get(1), ports.get(2), persistent, policies, store));
+                ports.get(0), ports.get(1), ports.get(2), wanted.persistent(), wanted.policies(),
+                wanted.elements(), wanted.attributes()));
         Broker broker = new Broker(directory, ports);
         broker.launch();
         Runtime.getRuntime().addShutdownHook(new Thread(broker::destroy));

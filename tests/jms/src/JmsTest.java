@@ -16,9 +16,11 @@ import javax.jms.Session;
 import javax.jms.TextMessage;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.ActiveMQConnectionFactory;
+import org.apache.activemq.ActiveMQSession;
 import org.apache.activemq.command.ActiveMQDestination;
 import org.apache.activemq.command.ActiveMQQueue;
 import org.apache.activemq.command.ActiveMQTopic;
+import org.apache.activemq.command.ConnectionControl;
 
 /** What every test needs: connections that are closed after it, names of its own, and checks. */
 abstract class JmsTest {
@@ -161,6 +163,12 @@ abstract class JmsTest {
             producer.send(session.createTextMessage("" + i));
         }
         producer.close();
+        settle(session);
+    }
+
+    /** Waits until the broker has seen what was sent before, also where nobody waited for an answer. */
+    static void settle(Session session) throws JMSException {
+        ((ActiveMQSession) session).getConnection().syncSendPacket(new ConnectionControl());
     }
 
     static Message take(MessageConsumer consumer) throws JMSException {

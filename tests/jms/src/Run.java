@@ -26,6 +26,9 @@ public final class Run {
             Transactions.class, Selectors.class, Browsing.class, Topics.class, DurableSubscribers.class,
             TemporaryDestinations.class, CompositeAndWildcard.class, Consumers.class, Groups.class,
             Prefetch.class, Producers.class, Expiry.class,
+            VirtualTopics.class, VirtualDestinations.class, MirroredQueues.class, Policies.class, DeadLetters.class,
+            FlowControl.class, PolicyAdvisories.class, Retroactive.class, SlowTopics.class, SlowConsumers.class,
+            Dispatching.class, Plugins.class, ForcedPersistence.class, Destinations.class,
             RawCommands.class, Advisories.class, WireFormats.class,
             Classics.class, Failover.class, Scale.class, Stopping.class,
             PersistenceAfterStop.class, PersistenceAfterKill.class, XaRecovery.class, Audit.class,
@@ -49,6 +52,7 @@ public final class Run {
                     }
                 }
             }
+            Broker.closeConfigured();
             if (!broker.isAlive()) {
                 fail("the broker ended during the tests", "its log is " + broker.log());
             }
