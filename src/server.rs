@@ -5,8 +5,9 @@
 //! stop:  ports close, clients get ShutdownInfo -> connections end -> broker -> store
 //! ```
 //!
-//! * [`stores`] opens what keeps messages.
+//! * [`stores`] opens what keeps messages, once [`election`] has found that this node may.
 
+mod election;
 pub mod stores;
 
 use std::fs::DirBuilder;

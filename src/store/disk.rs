@@ -1,5 +1,6 @@
 //! The few things asked of a disk, so that tests can break each of them.
 
+mod lock;
 #[cfg(test)]
 pub mod model;
 mod real;
@@ -24,12 +25,13 @@ pub trait Disk: Debug + Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
-    /// Locks a file, made if need be, against every other process until the lock is dropped, and
-    /// writes into it who holds it.
+    /// Locks a file, made if need be, against every other process until the lock is dropped.
     ///
     /// # Errors
     /// `WouldBlock` when another process has the lock.
-    fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Lock>>;
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
+    /// The same, but returns when the lock was had.
+    fn await_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
     /// Bytes that can still be had in a directory, as far as that is known.
     fn free_bytes(&self, _directory: &Path) -> io::Result<u64> {
         Ok(u64::MAX)
@@ -64,8 +66,14 @@ pub trait File: Debug + Send + Sync {
     }
 }
 
-/// Released when dropped.
-pub trait Lock: Debug + Send + Sync {}
+/// A lock on a file, released when dropped.
+pub trait Lock: Debug + Send + Sync {
+    /// Writes into the file who has it, for others to read.
+    fn say(&self, text: &str) -> io::Result<()>;
+    /// Whether the name of the file still stands for the file that is locked. If it does not, another
+    /// process can have the lock as well.
+    fn is_in_place(&self) -> io::Result<bool>;
+}
 
 /// Reads a whole file, or as much of it as `limit` says, up to the last byte that was written.
 pub(super) fn read_all(file: &dyn File, limit: u64) -> io::Result<Vec<u8>> {

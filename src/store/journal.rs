@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -15,12 +15,13 @@ use tracing::{error, info, warn};
 use super::audit::Audit;
 use super::bug::planted;
 use super::disk::Disk;
-use super::epoch::Ownership;
+use super::epoch::{Claimant, Locking, Ownership};
 use super::error::StoreError;
 use super::front::{Front, OwnerState};
 use super::group::{Entry, Group, OwnerRecord};
+use super::heart;
 use super::keeper::Keeper;
-use super::options::JournalOptions;
+use super::options::{JournalOptions, LockOptions};
 use super::owner::{Fetched, Owner};
 use super::place::{Key, Location, OwnerId};
 use super::reader::Reader;
@@ -31,6 +32,7 @@ use super::segment::{JOURNAL, SEGMENT_BYTES_MAX, SegmentName};
 use super::shared::{Parts, Phase, Pressure, Settings, Shared, Wish};
 use super::ticket::Ticket;
 use super::writer::Writer;
+use crate::base::Activity;
 use crate::base::clock::Clock;
 use crate::openwire::{Destination, Message};
 
@@ -55,6 +57,10 @@ struct Handle {
 pub struct Opening {
     /// Who opens it, for those who find it locked.
     pub node: String,
+    pub locking: Locking,
+    /// How often to look that the store is still ours and to show that its owner works; `None` for one that
+    /// nobody else wants.
+    pub beat: Option<Duration>,
     pub clock: Arc<dyn Clock>,
     /// Called once, by a thread of the journal, when it fails. It has ended then.
     pub on_failure: Box<dyn Fn(&StoreError) + Send + Sync>,
@@ -87,11 +93,16 @@ impl Journal {
         options: &JournalOptions,
         opening: Opening,
     ) -> Result<(Self, Recovered), StoreError> {
+        let beat = opening.beat;
         let (journal, recovered, hands) = Self::open_by_hand(disk, directory, options, opening)?;
         let Hands { writer, keeper, reader } = hands;
         journal.spawn("journal-writer", move || writer.run())?;
         journal.spawn("journal-keeper", move || keeper.run())?;
         journal.spawn("journal-reader", move || reader.run())?;
+        if let Some(period) = beat {
+            let shared = Arc::clone(&journal.handle.shared);
+            journal.spawn("journal-heart", move || heart::run(&shared, period))?;
+        }
         Ok((journal, recovered))
     }
 
@@ -109,13 +120,13 @@ impl Journal {
         options: &JournalOptions,
         opening: Opening,
     ) -> Result<(Self, Recovered, Hands), StoreError> {
-        let Opening { node, clock, on_failure } = opening;
+        let Opening { node, locking, beat: _, clock, on_failure } = opening;
         refuse_kahadb(&*disk, directory)?;
-        for path in [directory, &directory.join(JOURNAL)] {
-            disk.create_directory(path).map_err(StoreError::io("create", path))?;
-        }
+        create_directories(&*disk, directory)?;
         let started = Instant::now();
-        let ownership = Ownership::claim(&*disk, directory, &node, clock.now_ms())?;
+        let lock = options.lock.path(directory);
+        let claimant = Claimant { node: &node, now_ms: clock.now_ms(), lock: &lock, locking };
+        let ownership = Ownership::claim(&*disk, directory, claimant)?;
         if options.purge_store_on_startup {
             remove_segments(&*disk, directory, &ownership)?;
         }
@@ -283,6 +294,11 @@ impl Journal {
         checked.map_err(|error| self.shared().fail(error)).is_ok()
     }
 
+    /// What its threads ask of the disk, for a watchdog.
+    pub fn activities(&self) -> [&Activity; 4] {
+        self.shared().activities.each()
+    }
+
     /// What ended the journal, if it has failed.
     pub fn failure(&self) -> Option<StoreError> {
         self.shared().failure()
@@ -327,11 +343,18 @@ pub fn purge(
     clock: &dyn Clock,
 ) -> Result<(), StoreError> {
     refuse_kahadb(disk, directory)?;
+    create_directories(disk, directory)?;
+    let lock = LockOptions::default().path(directory);
+    let claimant = Claimant { node, now_ms: clock.now_ms(), lock: &lock, locking: Locking::Take };
+    let ownership = Ownership::claim(disk, directory, claimant)?;
+    remove_segments(disk, directory, &ownership)
+}
+
+fn create_directories(disk: &dyn Disk, directory: &Path) -> Result<(), StoreError> {
     for path in [directory, &directory.join(JOURNAL)] {
         disk.create_directory(path).map_err(StoreError::io("create", path))?;
     }
-    let ownership = Ownership::claim(disk, directory, node, clock.now_ms())?;
-    remove_segments(disk, directory, &ownership)
+    Ok(())
 }
 
 /// Removes all segments, the oldest first, so that a stop in between leaves nothing that was removed.
@@ -360,7 +383,10 @@ fn remove_segments(
 }
 
 /// A directory of the Java broker is left as it is.
-fn refuse_kahadb(disk: &dyn Disk, directory: &Path) -> Result<(), StoreError> {
+///
+/// # Errors
+/// When it is one.
+pub fn refuse_kahadb(disk: &dyn Disk, directory: &Path) -> Result<(), StoreError> {
     let Ok(names) = disk.list(directory) else { return Ok(()) };
     let of_java =
         |name: &String| name == "db.data" || name.starts_with("db-") && name.ends_with(".log");

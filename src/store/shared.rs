@@ -21,6 +21,7 @@ use super::owner::Owner;
 use super::place::{Key, Location, OwnerId};
 use super::recovery::Sealed;
 use super::segment::SegmentName;
+use crate::base::Activity;
 
 /// Bytes that may wait to be written before producers are held.
 const UNWRITTEN_BYTES_MAX: usize = 8 << 20;
@@ -64,6 +65,9 @@ pub(super) struct Shared {
     pub(super) wishes: Mutex<VecDeque<Wish>>,
     /// The reader waits here, with `wishes`.
     pub(super) wished: Condvar,
+    /// The heart waits here for its next beat, or for the end.
+    pub(super) heart: (Mutex<()>, Condvar),
+    pub(super) activities: Activities,
     phase: AtomicU8,
     full: AtomicBool,
     pub(super) changed: Notify,
@@ -77,6 +81,20 @@ pub(super) struct Shared {
 
 #[cfg(test)]
 pub(super) type OnRegister = Box<dyn Fn(OwnerId, &dyn Owner) + Send>;
+/// What each thread asks of the disk.
+#[derive(Debug, Default)]
+pub(super) struct Activities {
+    pub(super) writer: Activity,
+    pub(super) keeper: Activity,
+    pub(super) reader: Activity,
+    pub(super) heart: Activity,
+}
+
+impl Activities {
+    pub(super) fn each(&self) -> [&Activity; 4] {
+        [&self.writer, &self.keeper, &self.reader, &self.heart]
+    }
+}
 
 /// A segment that exists.
 #[derive(Debug, Clone)]
@@ -177,6 +195,8 @@ impl Shared {
             ready: Condvar::new(),
             wishes: Mutex::default(),
             wished: Condvar::new(),
+            heart: (Mutex::new(()), Condvar::new()),
+            activities: Activities::default(),
             phase: AtomicU8::new(Phase::Running as u8),
             full: AtomicBool::new(false),
             changed: Notify::new(),
@@ -206,6 +226,8 @@ impl Shared {
         self.ready.notify_all();
         drop(self.wishes.lock());
         self.wished.notify_all();
+        drop(self.heart.0.lock());
+        self.heart.1.notify_all();
     }
 
     /// The journal has failed: it ends without a word to those who wait.

@@ -7,5 +7,6 @@ pub mod activemq;
 pub mod cluster;
 pub mod daemon;
 pub mod network;
+pub mod group;
 pub mod process;
 pub mod proxy;

@@ -411,7 +411,7 @@ impl Disk for ModelDisk {
         Ok(state.limit.map_or(u64::MAX, |limit| limit.saturating_sub(state.image.used())))
     }
 
-    fn lock(&self, path: &Path, _holder: &str) -> io::Result<Box<dyn Lock>> {
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         self.act(Act::Look, path, |state| {
             if !state.locked.insert(path.to_owned()) {
                 return Err(ErrorKind::WouldBlock.into());
@@ -420,6 +420,11 @@ impl Disk for ModelDisk {
             Ok(())
         })?;
         Ok(Box::new(ModelLock { disk: self.clone(), path: path.to_owned() }))
+    }
+
+    /// In one thread nobody else could let go of it.
+    fn await_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.lock(path)
     }
 
     #[cfg(feature = "planted-bugs")]
@@ -434,7 +439,15 @@ struct ModelLock {
     path: PathBuf,
 }
 
-impl Lock for ModelLock {}
+impl Lock for ModelLock {
+    fn say(&self, _text: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn is_in_place(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+}
 
 impl Drop for ModelLock {
     fn drop(&mut self) {

@@ -15,7 +15,7 @@ use crate::store::options::JournalOptions;
 use crate::store::shared::Phase;
 use crate::store::writer::Turn;
 use crate::store::{
-    Entry, Fetched, Group, Journal, Key, Location, Opening, Owner, OwnerId, Recovered, StoreError,
+    Entry, Fetched, Group, Journal, Key, Location, Locking, Opening, Owner, OwnerId, Recovered, StoreError,
 };
 
 /// Where the store of every test lies.
@@ -37,6 +37,8 @@ pub(super) fn opening(failures: &Arc<AtomicU64>) -> Opening {
     let failures = Arc::clone(failures);
     Opening {
         node: "test".to_owned(),
+        locking: Locking::Take,
+        beat: None,
         clock: Arc::new(ManualClock::at(1)),
         on_failure: Box::new(move |_| {
             failures.fetch_add(1, Ordering::Relaxed);

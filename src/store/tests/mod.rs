@@ -87,6 +87,8 @@ fn open(directory: &Path) -> Result<(Journal, Recovered), StoreError> {
     let options = JournalOptions { journal_max_file_length: 16 << 10, ..JournalOptions::default() };
     let opening = Opening {
         node: "test".to_owned(),
+        locking: Locking::Take,
+        beat: None,
         clock: Arc::new(ManualClock::at(1)),
         on_failure: Box::new(|error| panic!("{error}")),
     };

@@ -1,0 +1,179 @@
+//! Several nodes on one store: who is master, what slaves say and do, and how one follows another.
+
+#![expect(clippy::unwrap_used, reason = "a failure fails the test")]
+
+mod support;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use openwired::client::{
+    AckMode, BrokerUrl, Connection, Credentials, ProducerOptions, Subscription, message,
+};
+use openwired::openwire::Destination;
+use support::group::{Group, Node};
+
+const SOON: Option<Duration> = Some(Duration::from_secs(20));
+/// Exit code of a broker whose store another one may have.
+const OWNER_LOST: i32 = 4;
+
+async fn connect(port: u16) -> Connection {
+    let url = BrokerUrl::parse(&format!("tcp://127.0.0.1:{port}")).unwrap();
+    Connection::open(&url, &Credentials::default()).await.unwrap()
+}
+
+async fn send(connection: &Connection, body: &str) {
+    let session = connection.session(AckMode::Auto).await.unwrap();
+    let queue = Some(Destination::queue("Q"));
+    let producer = session.producer(queue, ProducerOptions::default()).await.unwrap();
+    producer.send(message::text(body)).await.unwrap();
+    session.close().await.unwrap();
+}
+
+/// The next `count` bodies, acknowledged.
+async fn take(connection: &Connection, count: usize) -> Vec<String> {
+    let session = connection.session(AckMode::Auto).await.unwrap();
+    let consumer = session.consumer(&Subscription::to(Destination::queue("Q"))).await.unwrap();
+    let mut bodies = Vec::new();
+    while bodies.len() < count {
+        let received = consumer.receive(SOON).await.unwrap();
+        let received = received.unwrap_or_else(|| panic!("{} of {count}", bodies.len()));
+        bodies.push(message::text_of(received.message()).unwrap_or_default());
+    }
+    session.close().await.unwrap();
+    bodies
+}
+
+/// Waits until one of these is master, and the others are not.
+fn master_of(nodes: &[Node]) -> usize {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let masters = nodes.iter().enumerate().filter(|(_, node)| node.is_master());
+        let masters: Vec<_> = masters.map(|(index, _)| index).collect();
+        match masters[..] {
+            [] => assert!(Instant::now() < deadline, "no master: {nodes:#?}"),
+            [only] => return only,
+            _ => panic!("{} masters: {nodes:#?}", masters.len()),
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_three_that_start_at_once_one_is_master_and_the_next_follows_it() {
+    let group = Group::new();
+    let mut nodes: Vec<_> = ["a", "b", "c"].iter().map(|name| group.start(name)).collect();
+    let mut left = Vec::new();
+    for body in ["one", "two", "three"] {
+        let master = nodes.remove(master_of(&nodes));
+        for slave in &nodes {
+            let said = slave.process.wait_for("the lock is held by ");
+            assert!(said.contains("pid"), "{said}");
+        }
+        send(&connect(master.port()).await, body).await;
+        left.push(master);
+        left.last_mut().unwrap().process.kill();
+    }
+    let last = group.master("d");
+    assert_eq!(take(&connect(last.port()).await, 3).await, ["one", "two", "three"]);
+}
+
+#[test]
+fn a_slave_opens_no_port_and_ends_at_once_when_it_is_told_to() {
+    let group = Group::new();
+    let master = group.master("a");
+    let mut slave = group.slave("b");
+    let holder =
+        format!("the lock is held by a on {}, pid {}, since", host(), master.process.pid());
+    slave.process.wait_for(&holder);
+    let began = Instant::now();
+    assert!(slave.process.terminate().success());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let said = slave.process.said();
+    assert!(said.contains("attempt to obtain lock aborted due to shutdown"), "{said}");
+    assert!(!said.contains("Listening"), "{said}");
+    assert!(
+        said.contains("Database ") && said.contains("lock is locked by another server"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_node_that_shall_not_wait_ends_and_says_who_has_the_lock() {
+    for (attributes, children) in [
+        ("failIfDatabaseIsLocked='true'", ""),
+        ("", "<locker><shared-file-locker failIfLocked='true'/></locker>"),
+    ] {
+        let group = Group::with(attributes, children);
+        let _master = group.master("a");
+        let mut other = group.start("b");
+        assert_eq!(other.process.wait().code(), Some(1));
+        let said = other.process.said();
+        assert!(said.contains("is locked by a on "), "{said}");
+    }
+}
+
+#[test]
+fn the_lock_may_be_in_a_directory_of_its_own() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let directory = elsewhere.path().join("locks").display().to_string();
+    let locker = format!("<locker><shared-file-locker directory='{directory}'/></locker>");
+    let group = Group::with("", &locker);
+    let mut master = group.master("a");
+    let slave = group.slave("b");
+    assert!(elsewhere.path().join("locks/lock").exists() && !group.lock().exists());
+    master.process.kill();
+    slave.port();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_whose_lock_file_is_gone_ends_and_another_one_goes_on() {
+    let group = Group::new();
+    let mut master = group.master("a");
+    let slave = group.slave("b");
+    send(&connect(master.port()).await, "kept").await;
+    fs::remove_file(group.lock()).unwrap();
+    assert_eq!(master.process.wait().code(), Some(OWNER_LOST));
+    let said = master.process.said();
+    assert!(
+        said.contains("a, no longer able to keep the exclusive lock so giving up being a master"),
+        "{said}"
+    );
+    assert_eq!(take(&connect(slave.port()).await, 1).await, ["kept"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_a_lock_deposes_the_master_which_confirms_nothing_more() {
+    let group = Group::new();
+    let mut master = group.master("a");
+    let connection = connect(master.port()).await;
+    send(&connection, "kept").await;
+    let other = group.start_with("b", "useLock='false'", &[]);
+    let port = other.port();
+    let session = connection.session(AckMode::Auto).await;
+    if let Ok(session) = session {
+        let queue = Some(Destination::queue("Q"));
+        if let Ok(producer) = session.producer(queue, ProducerOptions::default()).await {
+            producer.send(message::text("too late")).await.unwrap_err();
+        }
+    }
+    assert_eq!(master.process.wait().code(), Some(OWNER_LOST), "{}", master.process.said());
+    assert_eq!(take(&connect(port).await, 1).await, ["kept"]);
+}
+
+#[test]
+fn a_master_that_is_stopped_is_succeeded_at_once() {
+    let group = Group::new();
+    let mut master = group.master("a");
+    let slave = group.slave("b");
+    master.process.signal("TERM");
+    assert!(master.process.wait().success());
+    let began = Instant::now();
+    slave.port();
+    println!("{:?} from the end of the one to the start of the other", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+fn host() -> String {
+    gethostname::gethostname().display().to_string()
+}
