@@ -5,9 +5,12 @@
 //! stop:  ports close, clients get ShutdownInfo -> connections end -> broker -> store
 //! ```
 //!
-//! * [`stores`] opens what keeps messages, once [`election`] has found that this node may.
+//! * [`stores`] opens what keeps messages, once [`election`] has found that this node may; [`following`]
+//!   reads along until then. [`role`] is what the node is meanwhile.
 
 mod election;
+mod following;
+pub mod role;
 pub mod stores;
 
 use std::fs::DirBuilder;
@@ -23,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::role::Role;
 use self::stores::Opened;
 use crate::base::{Clock, machine};
 use crate::broker::options::usage::MemoryLimit;
@@ -76,8 +80,9 @@ pub struct Server {
 
 impl Server {
     /// Starts the broker; on return it accepts connections. `heap_bytes` is the `-Xmx` of ActiveMQ's
-    /// options, of which memory limits may be a percentage. `on_slave` is called when another broker
-    /// has the store and this one waits. Cancelling `stop` takes it down; `None` when that came first.
+    /// options, of which memory limits may be a percentage. `on_role` is called when another broker
+    /// has the store and this one waits, with each news of that, and when the store is its own.
+    /// Cancelling `stop` takes it down; `None` when that came first.
     ///
     /// # Errors
     /// When a port, directory or store cannot be had; then nothing is left running.
@@ -86,7 +91,8 @@ impl Server {
         heap_bytes: Option<u64>,
         clock: Arc<dyn Clock>,
         stop: CancellationToken,
-        on_slave: impl FnOnce() + Send,
+        stall_limit: Option<Duration>,
+        on_role: impl FnMut(Role) + Send,
     ) -> Result<Option<Self>, ServerError> {
         let began = Instant::now();
         let Config { broker: options, connectors, network, store, temp_store, notices, .. } =
@@ -96,7 +102,8 @@ impl Server {
             create_data_directory(&options.data_directory)?;
         }
         let memory_limit = memory_limit(options.system_usage.memory.limit, heap_bytes);
-        let opened = stores::open(&options, store, temp_store, &clock, &stop, on_slave).await?;
+        let opened =
+            stores::open(&options, store, temp_store, &clock, &stop, stall_limit, on_role).await?;
         let Some(Opened { stores, recovered, purge }) = opened else { return Ok(None) };
         let host = gethostname::gethostname();
         let broker = Broker::new(options, memory_limit, &host.to_string_lossy(), clock, stores);

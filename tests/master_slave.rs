@@ -174,6 +174,88 @@ fn a_master_that_is_stopped_is_succeeded_at_once() {
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slave_has_read_what_is_there_when_it_takes_over() {
+    let group = Group::new();
+    let mut master = group.master("a");
+    let slave = group.slave("b");
+    let connection = connect(master.port()).await;
+    for number in 0..20 {
+        send(&connection, &number.to_string()).await;
+    }
+    wait_for_status(&slave, "it follows, up to batch 2");
+    master.process.kill();
+    let bodies = take(&connect(slave.port()).await, 20).await;
+    assert_eq!(bodies, (0..20).map(|number| number.to_string()).collect::<Vec<_>>());
+    let said = slave.process.said();
+    assert!(said.contains("followed, and taken over in"), "{said}");
+}
+
+#[test]
+fn status_says_who_is_master_and_who_waits() {
+    let group = Group::new();
+    let mut master = group.master("a");
+    let mut slave = group.slave("b");
+    assert!(wait_for_status(&master, "master, epoch 1").contains("ActiveMQ is running"));
+    let waits = format!("slave, waiting for the lock held by a on {}, pid", host());
+    wait_for_status(&slave, &waits);
+    assert!(slave.process.terminate().success());
+    let (said, code) = status(&slave);
+    assert!(said.contains("ActiveMQ not running") && code == Some(1), "{said}");
+    assert!(said.contains("was slave; the lock is held by a on "), "{said}");
+    master.process.kill();
+    let (said, _) = status(&master);
+    assert!(said.contains("was master; nobody has the lock"), "{said}");
+}
+
+fn status(node: &Node) -> (String, Option<i32>) {
+    let output = node.command(&["status"]).output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    (String::from_utf8(output.stdout).unwrap(), output.status.code())
+}
+
+/// Asks a node until it says so.
+fn wait_for_status(node: &Node, text: &str) -> String {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let (said, _) = status(node);
+        if said.contains(text) {
+            return said;
+        }
+        assert!(Instant::now() < deadline, "it never said `{text}`: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_hangs_is_succeeded_and_confirms_nothing_when_it_runs_again() {
+    let group = Group::new();
+    let lease = ["-Dopenwired.stallLimit=1000"];
+    let mut master = group.start_with("a", "", &lease);
+    let connection = connect(master.port()).await;
+    send(&connection, "kept").await;
+    let mut slave = group.start_with("b", "", &lease);
+    slave.process.wait_for("the lock is held by a on ");
+    let session = connection.session(AckMode::Auto).await.unwrap();
+    let queue = Some(Destination::queue("Q"));
+    let producer = session.producer(queue, ProducerOptions::default()).await.unwrap();
+    master.process.signal("STOP");
+    let unheard = tokio::spawn(async move { producer.send(message::text("unheard")).await });
+    slave.process.wait_for("this broker takes over without the lock");
+    let port = slave.port();
+    assert_eq!(take(&connect(port).await, 1).await, ["kept"]);
+    master.process.signal("CONT");
+    let began = Instant::now();
+    assert_eq!(master.process.wait().code(), Some(OWNER_LOST), "{}", master.process.said());
+    println!("gone {:?} after it ran again", began.elapsed());
+    assert!(unheard.await.unwrap().is_err(), "a deposed master has confirmed a message");
+    // The one that has no lock keeps the store while another one has it.
+    let third = group.start_with("c", "", &lease);
+    third.process.wait_for("the lock is held by b on ");
+    send(&connect(port).await, "to b").await;
+    assert!(slave.process.terminate().success());
+    assert_eq!(take(&connect(third.port()).await, 1).await, ["to b"]);
+}
+
 fn host() -> String {
     gethostname::gethostname().display().to_string()
 }

@@ -1,7 +1,8 @@
-//! Who is master: the node that has the lock of the store. The others wait as slaves.
+//! Who is master: the node that has the lock of the store. The others wait as slaves, and read along.
 //!
 //! The lock keeps nodes out of each other's way. That two masters at once would lose nothing is seen to by
-//! the epochs of the store, not here.
+//! the epochs of the store, not here. So a slave may go on without the lock when its holder does nothing
+//! any more: a process that hangs keeps its lock for ever.
 
 use std::io;
 use std::panic::resume_unwind;
@@ -10,21 +11,30 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::ServerError;
+use super::following::Following;
+use super::role::Role;
 use crate::store::Locking;
 use crate::store::disk::{Disk, Lock, RealDisk};
 use crate::store::error::StoreError;
+use crate::store::follower::Follower;
 use crate::store::holder::{self, Told};
 use crate::store::mounts::{self, Locks};
 use crate::store::options::LockOptions;
 
 /// The least time between two looks for a lock that another node has.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(10);
+/// How often a slave reads along, where that costs no way over a network, and where it does.
+const FOLLOW_EVERY: Duration = Duration::from_millis(25);
+const FOLLOW_EVERY_REMOTE: Duration = Duration::from_millis(100);
+/// How often a slave looks whether its master works, and says what it is itself.
+const NOTE_EVERY: Duration = Duration::from_millis(500);
 
-/// The way of one node to the lock.
+/// The way of one node to the store.
 #[derive(Debug)]
 pub(super) struct Election<F> {
     directory: PathBuf,
@@ -33,22 +43,41 @@ pub(super) struct Election<F> {
     fail_if_locked: bool,
     look_every: Duration,
     locks: Locks,
-    /// Called when another node turns out to be master.
-    on_slave: Option<F>,
-    /// The last who was seen to be master.
-    holder: Option<Told>,
+    /// How long a holder may do nothing; `None` for ever.
+    lease: Option<Duration>,
+    /// Called when this node is a slave, and then whenever there is news.
+    on_role: F,
+    /// There was a master when this node came.
+    is_slave: bool,
+    holder: Watched,
+    following: Option<Following>,
+}
+
+/// The last who was seen to be master, and since when its heart was not seen to beat.
+#[derive(Debug)]
+struct Watched {
+    told: Option<Told>,
+    since: Instant,
+}
+
+/// What a node opens the store with.
+#[derive(Debug)]
+pub(super) struct Elected {
+    pub locking: Locking,
+    pub followed: Option<Follower>,
 }
 
 /// A thread that stands in the queue for the lock. It may never come back, and ends with the process.
 type Waiter = oneshot::Receiver<io::Result<Box<dyn Lock>>>;
 
-impl<F: FnOnce() + Send> Election<F> {
+impl<F: FnMut(Role) + Send> Election<F> {
     /// # Errors
     /// When locks in that directory mean nothing.
     pub(super) fn new(
         directory: &Path,
         options: &LockOptions,
-        on_slave: F,
+        lease: Option<Duration>,
+        on_role: F,
     ) -> Result<Self, StoreError> {
         let lock = options.path(directory);
         let locks = if options.use_lock { mounts::check(&lock)? } else { Locks::Remote };
@@ -59,35 +88,80 @@ impl<F: FnOnce() + Send> Election<F> {
             fail_if_locked: options.fail_if_locked,
             look_every: options.acquire_sleep_interval.max(LOOK_EVERY_MIN),
             locks,
-            on_slave: Some(on_slave),
-            holder: None,
+            lease,
+            on_role,
+            is_slave: false,
+            holder: Watched { told: None, since: Instant::now() },
+            following: None,
         })
     }
 
-    /// Returns when this node may open the store, with what it opens it with. `None` when the broker is
-    /// stopped first.
+    /// Returns when this node may open the store. `None` when the broker is stopped first.
     ///
     /// # Errors
     /// When another node is master and this one shall not wait, or locks do not work.
-    pub(super) async fn locking(
+    pub(super) async fn elect(
         &mut self,
         stop: &CancellationToken,
-    ) -> Result<Option<Locking>, ServerError> {
-        if !self.use_lock {
-            return Ok(Some(Locking::Without));
+    ) -> Result<Option<Elected>, ServerError> {
+        let locking = match self.first_look().await? {
+            Some(locking) => Some(locking),
+            None => self.wait(stop).await?,
+        };
+        let Some(locking) = locking else { return Ok(None) };
+        if matches!(locking, Locking::Held(_)) && !self.is_left(stop).await? {
+            return Ok(None);
         }
-        if let Some(lock) = self.look().await? {
-            return Ok(Some(lock));
+        let followed = match self.following.take() {
+            Some(following) => Some(blocking(move || following.finish()).await),
+            None => None,
+        };
+        Ok(Some(Elected { locking, followed }))
+    }
+
+    async fn first_look(&self) -> Result<Option<Locking>, StoreError> {
+        if self.use_lock { self.look().await } else { Ok(Some(Locking::Without)) }
+    }
+
+    /// Waits, with the lock, for the end of a master that works without it; `false` when the broker is
+    /// stopped first.
+    async fn is_left(&mut self, stop: &CancellationToken) -> Result<bool, StoreError> {
+        let Some(lease) = self.lease else { return Ok(true) };
+        let start = Instant::now();
+        loop {
+            let lock = self.lock.clone();
+            let told = blocking(move || holder::told(&RealDisk, &lock)).await;
+            if !matches!(&told, Told::Holder(holder) if !holder.has_lock) {
+                return Ok(true);
+            }
+            if self.following.is_none() {
+                self.become_slave()?;
+            }
+            let silent = self.holder.note(told, Instant::now());
+            if silent >= lease && start.elapsed() >= lease {
+                return Ok(true);
+            }
+            self.tell();
+            tokio::select! {
+                () = stop.cancelled() => return Ok(false),
+                () = sleep(NOTE_EVERY.min(lease / 4)) => {}
+            }
         }
-        self.become_slave();
+    }
+
+    /// Waits as a slave.
+    async fn wait(&mut self, stop: &CancellationToken) -> Result<Option<Locking>, ServerError> {
+        self.become_slave()?;
         let mut waiter = self.stand_in_queue()?;
+        let mut look_at = Instant::now() + self.look_every;
+        let mut note_at = Instant::now() + NOTE_EVERY;
         loop {
             tokio::select! {
                 () = stop.cancelled() => {
                     info!("attempt to obtain lock aborted due to shutdown");
                     return Ok(None);
                 }
-                lock = wait(&mut waiter) => match lock {
+                lock = next(&mut waiter) => match lock {
                     Ok(lock) => return Ok(Some(self.test(lock).await?)),
                     // What the file system cannot wait for is looked for.
                     Err(failure) => {
@@ -95,11 +169,17 @@ impl<F: FnOnce() + Send> Election<F> {
                         waiter = None;
                     }
                 },
-                () = tokio::time::sleep(self.look_every) => {
+                () = sleep_until(look_at) => {
                     if let Some(lock) = self.look().await? {
                         return Ok(Some(lock));
                     }
-                    self.note_holder();
+                    look_at = Instant::now() + self.look_every;
+                }
+                () = sleep_until(note_at) => {
+                    if self.note().await {
+                        return Ok(Some(Locking::Without));
+                    }
+                    note_at = Instant::now() + NOTE_EVERY;
                 }
             }
         }
@@ -122,26 +202,48 @@ impl<F: FnOnce() + Send> Election<F> {
         Ok(Locking::Held(lock))
     }
 
-    fn become_slave(&mut self) {
-        if let Some(on_slave) = self.on_slave.take() {
+    fn become_slave(&mut self) -> Result<(), StoreError> {
+        if !self.is_slave {
             info!(
                 "Database {} is locked by another server. This broker is now in slave mode waiting a \
                  lock to be acquired",
                 self.lock.display()
             );
-            on_slave();
+            self.is_slave = true;
         }
-        self.note_holder();
+        self.holder = Watched { told: None, since: Instant::now() };
+        let period = if self.locks == Locks::Local { FOLLOW_EVERY } else { FOLLOW_EVERY_REMOTE };
+        self.following = Some(Following::start(&self.directory, period)?);
+        let told = holder::told(&RealDisk, &self.lock);
+        self.holder.note(told, Instant::now());
+        self.tell();
+        Ok(())
     }
 
-    /// Says who is master, when that is another one. One that has just taken the lock did not write yet.
-    fn note_holder(&mut self) {
-        let told = holder::told(&RealDisk, &self.lock);
-        if told != Told::Nothing && !self.holder.as_ref().is_some_and(|known| known.is_same(&told))
-        {
-            info!("the lock is held by {told}");
+    /// Looks at the master; says whether this node may go on without its lock.
+    async fn note(&mut self) -> bool {
+        let lock = self.lock.clone();
+        let told = blocking(move || holder::told(&RealDisk, &lock)).await;
+        let silent = self.holder.note(told, Instant::now());
+        self.tell();
+        // Only of one that was seen to count is it known that it should.
+        let counts = matches!(self.holder.told, Some(Told::Holder(_)));
+        let is_over = counts && self.lease.is_some_and(|lease| silent >= lease);
+        if is_over {
+            let told = self.holder.told.as_ref().unwrap_or(&Told::Nothing);
+            warn!(
+                "the holder of the lock, {told}, has done nothing for {} ms: this broker takes over \
+                 without the lock",
+                silent.as_millis()
+            );
         }
-        self.holder = Some(told);
+        is_over
+    }
+
+    fn tell(&mut self) {
+        let progress = self.following.as_ref().map(Following::progress).unwrap_or_default();
+        let holder = self.holder.told.clone().unwrap_or(Told::Nothing);
+        (self.on_role)(Role::Slave { lock: self.lock.clone(), holder, progress });
     }
 
     fn stand_in_queue(&self) -> Result<Option<Waiter>, ServerError> {
@@ -160,8 +262,24 @@ impl<F: FnOnce() + Send> Election<F> {
     }
 }
 
-/// Never returns when nobody waits.
-async fn wait(waiter: &mut Option<Waiter>) -> io::Result<Box<dyn Lock>> {
+impl Watched {
+    /// Takes note of what the lock says now, and says it when that is another node; one that has just taken
+    /// the lock did not write yet. Returns for how long nothing has moved.
+    fn note(&mut self, told: Told, now: Instant) -> Duration {
+        let is_same = self.told.as_ref().is_some_and(|known| known.is_same(&told));
+        if told != Told::Nothing && !is_same {
+            info!("the lock is held by {told}");
+        }
+        if self.told.as_ref() != Some(&told) {
+            self.told = Some(told);
+            self.since = now;
+        }
+        now.saturating_duration_since(self.since)
+    }
+}
+
+/// Never returns when nobody stands in the queue.
+async fn next(waiter: &mut Option<Waiter>) -> io::Result<Box<dyn Lock>> {
     match waiter {
         Some(waiter) => waiter.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())),
         None => std::future::pending().await,
@@ -173,5 +291,28 @@ pub(super) async fn blocking<R: Send + 'static>(run: impl FnOnce() -> R + Send +
     match tokio::task::spawn_blocking(run).await {
         Ok(done) => done,
         Err(panicked) => resume_unwind(panicked.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::holder::Holder;
+
+    fn holder(pid: u32, beat: u64) -> Told {
+        Told::Holder(Holder { pid, beat, ..Holder::default() })
+    }
+
+    #[test]
+    fn a_holder_is_silent_as_long_as_neither_it_nor_its_beat_changes() {
+        let start = Instant::now();
+        let mut watched = Watched { told: None, since: start };
+        let mut note = |told, ms| watched.note(told, start + Duration::from_millis(ms)).as_millis();
+        assert_eq!(note(holder(1, 7), 100), 0);
+        assert_eq!(note(holder(1, 7), 600), 500);
+        assert_eq!(note(holder(1, 8), 1100), 0);
+        assert_eq!(note(holder(1, 8), 6100), 5000);
+        assert_eq!(note(holder(2, 8), 6200), 0, "another one");
+        assert_eq!(note(Told::Nothing, 6300), 0);
     }
 }

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::ServerError;
-use super::election::{Election, blocking};
+use super::election::{Elected, Election, blocking};
+use super::role::Role;
 use crate::base::Clock;
 use crate::broker::keeping::Stores;
 use crate::broker::options::BrokerOptions;
@@ -21,7 +22,7 @@ use crate::store::options::{
     JournalOptions, JournalsOptions, PurgeRecoveredXa, StoreOptions, TempStoreOptions,
 };
 use crate::store::temporary::Temporary;
-use crate::store::{Entry, Group, Locking, Recovered};
+use crate::store::{Entry, Group, Recovered};
 
 /// Exit code of a process whose store failed: nothing is confirmed any more, and a slave may take over.
 pub const STORE_FAILED: i32 = 3;
@@ -49,7 +50,8 @@ pub(super) async fn open(
     temporary: TempStoreOptions,
     clock: &Arc<dyn Clock>,
     stop: &CancellationToken,
-    on_slave: impl FnOnce() + Send,
+    lease: Option<Duration>,
+    mut on_role: impl FnMut(Role) + Send,
 ) -> Result<Option<Opened>, ServerError> {
     let mut opened = Opened::default();
     let usage = &broker.system_usage;
@@ -70,15 +72,19 @@ pub(super) async fn open(
             node,
             broker: broker.broker_name.clone(),
         };
-        let Some((journal, recovered)) = attempt.until_owned(stop, on_slave).await? else {
-            return Ok(None);
-        };
+        let owned = attempt.until_owned(stop, lease, &mut on_role).await?;
+        let Some((journal, recovered)) = owned else { return Ok(None) };
+        let lock = attempt.options.lock.path(&directory);
+        on_role(Role::Master { store: Some((journal.epoch(), lock)) });
         opened.stores.journal = Some(journal);
         opened.recovered = recovered;
         (opened.stores.dispatch_queues_first, opened.stores.dispatch_topics_first) = store_first;
         let used = opened.stores.journal.as_ref().map_or(0, Journal::used_bytes);
         opened.stores.store_limit_bytes =
             limit_bytes("Store", &usage.store, &directory, used, broker.adjust_usage_limits);
+    }
+    if opened.stores.journal.is_none() {
+        on_role(Role::Master { store: None });
     }
     let directory = temporary.directory.clone().unwrap_or_default();
     opened.stores.temp_limit_bytes =
@@ -120,14 +126,16 @@ impl Attempt {
     async fn until_owned(
         &self,
         stop: &CancellationToken,
-        on_slave: impl FnOnce() + Send,
+        lease: Option<Duration>,
+        on_role: impl FnMut(Role) + Send,
     ) -> Result<Option<(Journal, Recovered)>, ServerError> {
         refuse_kahadb(&RealDisk, &self.directory)?;
-        let mut election = Election::new(&self.directory, &self.options.lock, on_slave)?;
+        let lock = &self.options.lock;
+        let mut election = Election::new(&self.directory, lock, lease, on_role)?;
         loop {
-            let Some(locking) = election.locking(stop).await? else { return Ok(None) };
+            let Some(elected) = election.elect(stop).await? else { return Ok(None) };
             let attempt = self.clone();
-            match blocking(move || attempt.once(locking)).await {
+            match blocking(move || attempt.once(elected)).await {
                 Ok(opened) => return Ok(Some(opened)),
                 // Another node was faster by a moment.
                 Err(failure) if failure.is_loss() => warn!("{failure}"),
@@ -136,11 +144,13 @@ impl Attempt {
         }
     }
 
-    fn once(&self, locking: Locking) -> Result<(Journal, Recovered), StoreError> {
+    fn once(&self, elected: Elected) -> Result<(Journal, Recovered), StoreError> {
+        let Elected { locking, followed } = elected;
         let keep_alive = self.options.lock.keep_alive_period.unwrap_or(BEAT);
         let opening = Opening {
             node: self.node.clone(),
             locking,
+            followed,
             beat: Some(keep_alive.clamp(BEAT_MIN, BEAT)),
             clock: Arc::clone(&self.clock),
             on_failure: failing(self.broker.clone()),

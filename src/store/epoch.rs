@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, BytesMut};
 use parking_lot::Mutex;
+use tracing::warn;
 
 use super::batch::Spot;
 use super::disk::{Disk, File, Lock};
@@ -42,7 +43,7 @@ pub(super) struct Ownership {
     epochs: Epochs,
     pub(super) epoch: u64,
     pub(super) salt: u64,
-    /// Held as long as this lives, or until the store is closed; with what its file says.
+    /// Held as long as this lives, or until the store is closed, if it is held; with what its file says.
     lock: Mutex<Option<(Box<dyn Lock>, Holder)>>,
 }
 
@@ -79,10 +80,13 @@ impl Ownership {
         claimant: Claimant<'_>,
     ) -> Result<Self, StoreError> {
         let Claimant { node, now_ms, lock: lock_path, locking } = claimant;
+        let has_lock = !matches!(locking, Locking::Without);
         let lock = match locking {
-            Locking::Take => Some(holder::take(disk, directory, lock_path)?),
-            Locking::Held(lock) => Some(lock),
-            Locking::Without => None,
+            Locking::Take => holder::take(disk, directory, lock_path)?,
+            Locking::Held(lock) => lock,
+            Locking::Without => {
+                disk.open_lock(lock_path).map_err(StoreError::io("open", lock_path))?
+            }
         };
         let claims = directory.join(CLAIMS);
         disk.create_directory(&claims).map_err(StoreError::io("create", &claims))?;
@@ -108,6 +112,7 @@ impl Ownership {
             boot: machine::boot_id().unwrap_or_default(),
             since_ms: now_ms,
             epoch,
+            has_lock,
             beat: 0,
         };
         fail_point!("epoch.before_claim");
@@ -119,10 +124,8 @@ impl Ownership {
         file.sync().map_err(StoreError::io("sync", &path))?;
         fail_point!("epoch.after_append");
         disk.sync_directory(directory).map_err(StoreError::io("sync", directory))?;
-        if let Some(lock) = &lock {
-            lock.say(&holder.text()).map_err(StoreError::io("write", lock_path))?;
-        }
-        let lock = Mutex::new(lock.map(|lock| (lock, holder)));
+        lock.say(&holder.text()).map_err(StoreError::io("write", lock_path))?;
+        let lock = Mutex::new(Some((lock, holder)));
         let epochs = Epochs { file: Some(file) };
         let ownership = Self { directory: directory.to_owned(), epochs, epoch, salt, lock };
         ownership.check()?;
@@ -150,10 +153,11 @@ impl Ownership {
         self.check()?;
         let mut lock = self.lock.lock();
         let Some((lock, holder)) = &mut *lock else { return Ok(()) };
-        let in_place =
-            lock.is_in_place().map_err(StoreError::io("look at the lock of", &self.directory))?;
-        if !in_place {
-            return Err(StoreError::LockLost { directory: self.directory.clone() });
+        if holder.has_lock {
+            let looked = lock.is_in_place();
+            if !looked.map_err(StoreError::io("look at the lock of", &self.directory))? {
+                return Err(StoreError::LockLost { directory: self.directory.clone() });
+            }
         }
         holder.beat += 1;
         lock.say(&holder.text()).map_err(StoreError::io("write the lock of", &self.directory))
@@ -161,7 +165,13 @@ impl Ownership {
 
     /// Lets others have the store.
     pub(super) fn release(&self) {
-        self.lock.lock().take();
+        let lock = self.lock.lock().take();
+        // Others could not tell from the lock that it is free.
+        if let Some((lock, Holder { has_lock: false, .. })) = lock
+            && let Err(failure) = lock.say("")
+        {
+            warn!("{}", StoreError::io("write the lock of", &self.directory)(failure));
+        }
     }
 
     pub(super) fn epochs(&self) -> &Epochs {

@@ -14,6 +14,10 @@ const HOLDER_BYTES_MAX: u64 = 4096;
 /// A time stamp of a Java broker is between these, in milliseconds since 1970: 2001 and 2286.
 const JAVA_TIMES: std::ops::Range<i64> = 1_000_000_000_000..10_000_000_000_000;
 
+/// What the file says of the lock itself.
+const HELD: &str = "held";
+const NONE: &str = "none";
+
 /// A process that has a lock, or had it.
 ///
 /// The file has a line for each of these, as `name: value`.
@@ -27,6 +31,8 @@ pub struct Holder {
     /// Milliseconds since 1970.
     pub since_ms: i64,
     pub epoch: u64,
+    /// Otherwise it works without the lock, which another one may have.
+    pub has_lock: bool,
     /// Counts as long as the holder works.
     pub beat: u64,
 }
@@ -45,13 +51,14 @@ pub enum Told {
 impl Holder {
     /// What stands in the file.
     pub(super) fn text(&self) -> String {
-        let Self { node, pid, boot, since_ms, epoch, beat } = self;
+        let Self { node, pid, boot, since_ms, epoch, has_lock, beat } = self;
         // One line each, whatever a broker is called.
         let node = node.replace(char::is_control, " ");
         let since = time(*since_ms);
         format!(
             "node: {node}\npid: {pid}\nboot: {boot}\nsince: {since_ms} ({since})\nepoch: {epoch}\n\
-             beat: {beat:020}\n"
+             lock: {}\nbeat: {beat:020}\n",
+            if *has_lock { HELD } else { NONE }
         )
     }
 }
@@ -110,6 +117,22 @@ pub fn test(disk: &dyn Disk, directory: &Path, lock: &Path) -> Result<(), StoreE
     }
 }
 
+/// Whether anybody has a lock. Takes it for a moment if nobody has.
+///
+/// # Errors
+/// When that cannot be told.
+pub fn is_held(disk: &dyn Disk, lock: &Path) -> Result<bool, StoreError> {
+    match disk.open(lock) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        opened => drop(opened.map_err(StoreError::io("open", lock))?),
+    }
+    match disk.lock(lock) {
+        Ok(_taken) => Ok(false),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
+        Err(error) => Err(StoreError::io("lock", lock)(error)),
+    }
+}
+
 /// Who has a lock, as its file says.
 pub fn told(disk: &dyn Disk, lock: &Path) -> Told {
     let text = disk.open(lock).and_then(|file| read_all(&*file, HOLDER_BYTES_MAX));
@@ -128,6 +151,7 @@ fn holder(text: &str) -> Option<Holder> {
         boot: value("boot").unwrap_or_default().to_owned(),
         since_ms: i64::try_from(number("since")?).ok()?,
         epoch: number("epoch")?,
+        has_lock: value("lock")? == HELD,
         beat: number("beat")?,
     })
 }
@@ -166,6 +190,7 @@ mod tests {
             boot: "0b5e".to_owned(),
             since_ms: 1_700_000_000_123,
             epoch: 7,
+            has_lock: true,
             beat: 3,
         };
         assert_eq!(Told::parse(holder.text().as_bytes()), Told::Holder(holder.clone()));

@@ -404,6 +404,7 @@ mod tests {
         let opening = Opening {
             node: "test".to_owned(),
             locking: Locking::Take,
+            followed: None,
             beat: None,
             clock: Arc::new(ManualClock::at(1)),
             on_failure: Box::new(|error| panic!("{error}")),

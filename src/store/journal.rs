@@ -17,6 +17,7 @@ use super::bug::planted;
 use super::disk::Disk;
 use super::epoch::{Claimant, Locking, Ownership};
 use super::error::StoreError;
+use super::follower::Follower;
 use super::front::{Front, OwnerState};
 use super::group::{Entry, Group, OwnerRecord};
 use super::heart;
@@ -26,7 +27,7 @@ use super::owner::{Fetched, Owner};
 use super::place::{Key, Location, OwnerId};
 use super::reader::Reader;
 use super::recovered::{Recovered, RecoveredOwner, Stored};
-use super::recovery::recover;
+use super::recovery::{Warm, recover_warm};
 use super::replay::Replay;
 use super::segment::{JOURNAL, SEGMENT_BYTES_MAX, SegmentName};
 use super::shared::{Parts, Phase, Pressure, Settings, Shared, Wish};
@@ -58,6 +59,8 @@ pub struct Opening {
     /// Who opens it, for those who find it locked.
     pub node: String,
     pub locking: Locking,
+    /// What was read of the store before it is ours.
+    pub followed: Option<Follower>,
     /// How often to look that the store is still ours and to show that its owner works; `None` for one that
     /// nobody else wants.
     pub beat: Option<Duration>,
@@ -120,7 +123,7 @@ impl Journal {
         options: &JournalOptions,
         opening: Opening,
     ) -> Result<(Self, Recovered, Hands), StoreError> {
-        let Opening { node, locking, beat: _, clock, on_failure } = opening;
+        let Opening { node, locking, followed, beat: _, clock, on_failure } = opening;
         refuse_kahadb(&*disk, directory)?;
         create_directories(&*disk, directory)?;
         let started = Instant::now();
@@ -130,7 +133,8 @@ impl Journal {
         if options.purge_store_on_startup {
             remove_segments(&*disk, directory, &ownership)?;
         }
-        let found = recover(&*disk, directory, ownership.epochs(), true)?;
+        let followed = followed.map_or_else(Warm::default, Follower::into_warm);
+        let found = recover_warm(&*disk, directory, ownership.epochs(), followed)?;
         let mut replay = found.replay;
         let tracked =
             (options.max_failover_producers_to_track, options.failover_producers_audit_depth);
@@ -144,14 +148,15 @@ impl Journal {
         let (mut recovered, orphans) = recovered(&mut replay, &mut front);
         recovered.damage = found.damage;
         let damaged = recovered.damage.iter().filter(|damage| damage.is_loss()).count();
+        recovered.followed = found.followed;
         let messages: usize = recovered.owners.iter().map(|owner| owner.messages.len()).sum();
         info!(
-            "the store {} has {messages} messages in {} segments, {} damaged places; epoch {}, read in \
-             {} ms",
+            "the store {} has {messages} messages in {} segments, {} damaged places; epoch {}, {} {} ms",
             directory.display(),
             found.segments.len(),
             damaged,
             ownership.epoch,
+            if found.followed { "followed, and taken over in" } else { "read in" },
             started.elapsed().as_millis()
         );
         let segment_bytes =
@@ -285,6 +290,11 @@ impl Journal {
 
     pub fn directory(&self) -> &Path {
         &self.shared().directory
+    }
+
+    /// Counts the owners of the store.
+    pub fn epoch(&self) -> u64 {
+        self.shared().ownership.epoch
     }
 
     /// Looks whether the store is still ours, for those who do something without a ticket. If it is not,
@@ -428,8 +438,8 @@ fn recovered(replay: &mut Replay, front: &mut Front) -> (Recovered, Vec<Orphans>
     branches.sort_by_key(|(order, ..)| *order);
     let branches = branches.into_iter().map(|(_, branch, _)| branch).collect();
     let broker_sequence = replay.counters.broker_sequence;
-    let damage = Vec::new();
-    (Recovered { owners, branches, broker_sequence, damage }, orphans)
+    let (damage, followed) = (Vec::new(), false);
+    (Recovered { owners, branches, broker_sequence, damage, followed }, orphans)
 }
 
 /// Of two owners that are the same, the older one was gone before the newer one came: that it was is

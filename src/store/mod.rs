@@ -12,7 +12,7 @@
 //! * [`segment`], [`batch`] and [`record`] are the layout of a file, from the outside in; [`audit`] is
 //!   one of the records. `FORMAT.md` says what the files mean and what a stop can leave.
 //! * [`recovery`] is the way back: [`scan`] reads a segment, [`replay`] keeps what is left in the end,
-//!   [`damage`] is what is not as it was written.
+//!   [`damage`] is what is not as it was written; [`follower`] goes that way while another node is still the owner.
 //! * [`inspect`] looks into a store without changing it.
 //! * [`epoch`] says who may confirm; [`holder`] is what a lock's file says, [`mounts`] whether it can be
 //!   believed; [`disk`] is what is asked of the machine.
@@ -28,6 +28,7 @@ pub mod damage;
 pub mod disk;
 mod epoch;
 pub mod error;
+pub mod follower;
 mod footer;
 mod front;
 pub mod group;

@@ -107,6 +107,7 @@ fn open(
     let opening = Opening {
         node: String::new(),
         locking: Locking::Take,
+        followed: None,
         beat: None,
         clock,
         on_failure: Box::new(|failure| {

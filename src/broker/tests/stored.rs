@@ -88,6 +88,7 @@ fn open_watched(
     let opening = Opening {
         node: "test".to_owned(),
         locking: Locking::Take,
+        followed: None,
         beat: None,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         on_failure: Box::new(|failure| panic!("{failure}")),

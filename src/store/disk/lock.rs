@@ -42,6 +42,20 @@ impl FileLock {
     /// # Errors
     /// `WouldBlock` when another process has it and this one shall not wait.
     pub(super) fn take(path: &Path, wait: Wait) -> io::Result<Self> {
+        let taken = Self::open(path)?;
+        // In one order, so that two that wait cannot have one half each.
+        if !taken.is_remote {
+            lock_first_byte(&taken.file, wait)?;
+        }
+        match wait {
+            Wait::No => taken.file.try_lock_exclusive()?,
+            Wait::Yes => taken.file.lock_exclusive()?,
+        }
+        Ok(taken)
+    }
+
+    /// The file, which is made if need be, without a lock.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = private().create(true).truncate(false).open(path)?;
         #[expect(
             clippy::cast_possible_truncation,
@@ -50,14 +64,6 @@ impl FileLock {
         )]
         let kind = fstatfs(&file)?.f_type as u32;
         let is_remote = FLOCK_IS_RECORD_LOCK.contains(&kind);
-        // In one order, so that two that wait cannot have one half each.
-        if !is_remote {
-            lock_first_byte(&file, wait)?;
-        }
-        match wait {
-            Wait::No => file.try_lock_exclusive()?,
-            Wait::Yes => file.lock_exclusive()?,
-        }
         Ok(Self { path: path.to_owned(), file, is_remote })
     }
 }

@@ -419,7 +419,12 @@ impl Disk for ModelDisk {
             state.faults.new_process();
             Ok(())
         })?;
-        Ok(Box::new(ModelLock { disk: self.clone(), path: path.to_owned() }))
+        Ok(Box::new(ModelLock { disk: self.clone(), path: Some(path.to_owned()) }))
+    }
+
+    fn open_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.act(Act::Look, path, |_| Ok(()))?;
+        Ok(Box::new(ModelLock { disk: self.clone(), path: None }))
     }
 
     /// In one thread nobody else could let go of it.
@@ -436,7 +441,8 @@ impl Disk for ModelDisk {
 #[derive(Debug)]
 struct ModelLock {
     disk: ModelDisk,
-    path: PathBuf,
+    /// What is locked.
+    path: Option<PathBuf>,
 }
 
 impl Lock for ModelLock {
@@ -451,7 +457,9 @@ impl Lock for ModelLock {
 
 impl Drop for ModelLock {
     fn drop(&mut self) {
-        self.disk.0.lock().locked.remove(&self.path);
+        if let Some(path) = &self.path {
+            self.disk.0.lock().locked.remove(path);
+        }
     }
 }
 

@@ -60,6 +60,10 @@ impl Disk for RealDisk {
         Ok(Box::new(FileLock::take(path, Wait::No)?))
     }
 
+    fn open_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        Ok(Box::new(FileLock::open(path)?))
+    }
+
     fn await_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         Ok(Box::new(FileLock::take(path, Wait::Yes)?))
     }

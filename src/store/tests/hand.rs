@@ -15,7 +15,8 @@ use crate::store::options::JournalOptions;
 use crate::store::shared::Phase;
 use crate::store::writer::Turn;
 use crate::store::{
-    Entry, Fetched, Group, Journal, Key, Location, Locking, Opening, Owner, OwnerId, Recovered, StoreError,
+    Entry, Fetched, Group, Journal, Key, Location, Locking, Opening, Owner, OwnerId, Recovered,
+    StoreError,
 };
 
 /// Where the store of every test lies.
@@ -38,6 +39,7 @@ pub(super) fn opening(failures: &Arc<AtomicU64>) -> Opening {
     Opening {
         node: "test".to_owned(),
         locking: Locking::Take,
+        followed: None,
         beat: None,
         clock: Arc::new(ManualClock::at(1)),
         on_failure: Box::new(move |_| {
@@ -127,9 +129,17 @@ impl Opened {
         options: &JournalOptions,
         failures: &Arc<AtomicU64>,
     ) -> Result<Self, StoreError> {
+        Self::with(disk, options, opening(failures))
+    }
+
+    pub(super) fn with(
+        disk: &ModelDisk,
+        options: &JournalOptions,
+        opening: Opening,
+    ) -> Result<Self, StoreError> {
         let disk = Arc::new(disk.clone());
         let (journal, recovered, hands) =
-            Journal::open_by_hand(disk, directory(), options, opening(failures))?;
+            Journal::open_by_hand(disk, directory(), options, opening)?;
         Ok(Self { journal, recovered, hands })
     }
 

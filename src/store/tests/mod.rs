@@ -4,6 +4,7 @@
 mod corruption;
 mod disk_error;
 mod disk_full;
+mod followed;
 mod footers;
 mod format;
 mod hand;
@@ -88,6 +89,7 @@ fn open(directory: &Path) -> Result<(Journal, Recovered), StoreError> {
     let opening = Opening {
         node: "test".to_owned(),
         locking: Locking::Take,
+        followed: None,
         beat: None,
         clock: Arc::new(ManualClock::at(1)),
         on_failure: Box::new(|error| panic!("{error}")),
