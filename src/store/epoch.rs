@@ -92,7 +92,11 @@ impl Ownership {
         disk.create_directory(&claims).map_err(StoreError::io("create", &claims))?;
         let path = directory.join(EPOCH);
         let file = match disk.open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => disk.create(&path),
+            Err(error) if error.kind() == ErrorKind::NotFound => match disk.create(&path) {
+                // By another one that comes at the same moment.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => disk.open(&path),
+                created => created,
+            },
             opened => opened,
         };
         let file = file.map_err(StoreError::io("open", &path))?;

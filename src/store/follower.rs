@@ -303,7 +303,8 @@ fn next_segment(
     let journal = directory.join(JOURNAL);
     let names = disk.list(&journal).map_err(StoreError::io("list", &journal))?;
     let names = names.iter().filter_map(|name| SegmentName::parse(name, "log"));
-    let mut names: Vec<_> = names.filter(|name| *name > after).collect();
+    let newer = |name: &SegmentName| *name > after && name.epoch >= after.epoch;
+    let mut names: Vec<_> = names.filter(newer).collect();
     names.sort();
     for name in names {
         let path = name.log_path(directory);

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use super::audit::Audit;
 use super::bug::planted;
 use super::disk::Disk;
-use super::epoch::{Claimant, Locking, Ownership};
+use super::epoch::{Claimant, Epochs, Locking, Ownership};
 use super::error::StoreError;
 use super::follower::Follower;
 use super::front::{Front, OwnerState};
@@ -129,12 +129,21 @@ impl Journal {
         let started = Instant::now();
         let lock = options.lock.path(directory);
         let claimant = Claimant { node: &node, now_ms: clock.now_ms(), lock: &lock, locking };
+        let early = if planted!(disk, ReadBeforeClaim) {
+            let epochs = Epochs::open(&*disk, directory)?;
+            Some(recover_warm(&*disk, directory, &epochs, Warm::default())?)
+        } else {
+            None
+        };
         let ownership = Ownership::claim(&*disk, directory, claimant)?;
         if options.purge_store_on_startup {
             remove_segments(&*disk, directory, &ownership)?;
         }
         let followed = followed.map_or_else(Warm::default, Follower::into_warm);
-        let found = recover_warm(&*disk, directory, ownership.epochs(), followed)?;
+        let found = match early {
+            Some(found) => found,
+            None => recover_warm(&*disk, directory, ownership.epochs(), followed)?,
+        };
         let mut replay = found.replay;
         let tracked =
             (options.max_failover_producers_to_track, options.failover_producers_audit_depth);

@@ -233,6 +233,10 @@ impl Writer {
         if planted!(self.shared.disk, AckBeforeSync) {
             self.tell();
         }
+        let checked_early = planted!(self.shared.disk, CheckBeforeSync);
+        if checked_early {
+            self.shared.check_owner()?;
+        }
         let wanted = self.unfinished.wanted;
         let sync = sync || self.unfinished.must_sync;
         match self.shared.settings.sync {
@@ -241,7 +245,9 @@ impl Writer {
             SyncStrategy::Always => return Ok(Turn::Done),
             SyncStrategy::Periodic | SyncStrategy::Never => {}
         }
-        self.shared.check_owner()?;
+        if !checked_early {
+            self.shared.check_owner()?;
+        }
         fail_point!("j.after_check");
         self.tell();
         Ok(Turn::Done)

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::state::{Held, Kept, Prepared, State, message, number_of};
 use crate::base::clock::ManualClock;
+use crate::store::disk::Disk;
 use crate::store::disk::model::ModelDisk;
 use crate::store::journal::Hands;
 use crate::store::options::JournalOptions;
@@ -137,7 +138,14 @@ impl Opened {
         options: &JournalOptions,
         opening: Opening,
     ) -> Result<Self, StoreError> {
-        let disk = Arc::new(disk.clone());
+        Self::on(Arc::new(disk.clone()), options, opening)
+    }
+
+    pub(super) fn on(
+        disk: Arc<dyn Disk>,
+        options: &JournalOptions,
+        opening: Opening,
+    ) -> Result<Self, StoreError> {
         let (journal, recovered, hands) =
             Journal::open_by_hand(disk, directory(), options, opening)?;
         Ok(Self { journal, recovered, hands })

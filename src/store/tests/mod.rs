@@ -1,9 +1,11 @@
 //! The journal on the disk of the machine, through its handle; and, in the files beside, on a disk that
 //! loses power and fails.
 
+mod contested;
 mod corruption;
 mod disk_error;
 mod disk_full;
+mod fenced;
 mod followed;
 mod footers;
 mod format;
