@@ -6,12 +6,14 @@
 //! ```
 //!
 //! * [`stores`] opens what keeps messages, once [`election`] has found that this node may; [`following`]
-//!   reads along until then. [`role`] is what the node is meanwhile.
+//!   reads along until then. [`role`] is what the node is meanwhile. The [`watchdog`]
+//!   ends a node that hangs.
 
 mod election;
 mod following;
 pub mod role;
 pub mod stores;
+mod watchdog;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -75,6 +77,8 @@ pub struct Server {
     stop: CancellationToken,
     /// Told to connectors and connections, once the broker knows that it ends.
     closing: CancellationToken,
+    /// Ends the watchdog.
+    unwatched: CancellationToken,
     tasks: JoinSet<()>,
 }
 
@@ -114,9 +118,13 @@ impl Server {
             broker.purge_recovered_branches(strategy);
         }
         broker.create_destinations().map_err(ServerError::Destinations)?;
+        let unwatched = CancellationToken::new();
+        if let Some(limit) = stall_limit {
+            watchdog::start(broker.journal(), limit, unwatched.clone())?;
+        }
         let (closing, tasks) = (CancellationToken::new(), JoinSet::new());
         let bridges = Arc::default();
-        let mut server = Self { broker, bridges, title, began, stop, closing, tasks };
+        let mut server = Self { broker, bridges, title, began, stop, closing, unwatched, tasks };
         let started = connectors.into_iter().filter(|connector| connector.options.auto_start);
         let listeners = started.map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
         if let Some(first) = listeners.first() {
@@ -188,6 +196,7 @@ impl Server {
         if let Err(failure) = tokio::task::spawn_blocking(move || broker.close_stores()).await {
             error!("the store was not closed in order: {failure}");
         }
+        self.unwatched.cancel();
         info!("{} uptime {}", self.title, in_words(self.began.elapsed()));
         info!("{} is shutdown", self.title);
     }

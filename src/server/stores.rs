@@ -31,6 +31,8 @@ pub const OWNER_LOST: i32 = 4;
 
 /// How often a master looks, at least, that the store is still its own, and shows that it works.
 const BEAT: Duration = Duration::from_secs(1);
+/// How often a master shows that it works in the time after which a slave goes on without it.
+const BEATS_PER_LEASE: u32 = 4;
 /// A shorter `lockKeepAlivePeriod` is not kept.
 const BEAT_MIN: Duration = Duration::from_millis(50);
 
@@ -64,7 +66,10 @@ pub(super) async fn open(
         opened.purge = Some(options.purge_recovered_xa);
         let purge = broker.delete_all_messages_on_startup || options.purge_store_on_startup;
         let node = format!("{} on {}", broker.broker_name, gethostname::gethostname().display());
+        let keep_alive = options.lock.keep_alive_period.unwrap_or(BEAT);
+        let beat = keep_alive.min(lease.map_or(BEAT, |lease| lease / BEATS_PER_LEASE));
         let attempt = Attempt {
+            beat: beat.clamp(BEAT_MIN, BEAT),
             directory: directory.clone(),
             options,
             purge,
@@ -119,6 +124,7 @@ struct Attempt {
     node: String,
     /// As the log calls it.
     broker: String,
+    beat: Duration,
 }
 
 impl Attempt {
@@ -146,12 +152,11 @@ impl Attempt {
 
     fn once(&self, elected: Elected) -> Result<(Journal, Recovered), StoreError> {
         let Elected { locking, followed } = elected;
-        let keep_alive = self.options.lock.keep_alive_period.unwrap_or(BEAT);
         let opening = Opening {
             node: self.node.clone(),
             locking,
             followed,
-            beat: Some(keep_alive.clamp(BEAT_MIN, BEAT)),
+            beat: Some(self.beat),
             clock: Arc::clone(&self.clock),
             on_failure: failing(self.broker.clone()),
         };

@@ -151,10 +151,8 @@ impl Ownership {
         Err(StoreError::Deposed { directory: self.directory.clone(), epoch: self.epoch })
     }
 
-    /// Looks whether this is still the last epoch and the lock the one that others find, and shows others
-    /// that its holder works.
+    /// Looks whether the lock is the one that others find, and shows others that its holder works.
     pub(super) fn beat(&self) -> Result<(), StoreError> {
-        self.check()?;
         let mut lock = self.lock.lock();
         let Some((lock, holder)) = &mut *lock else { return Ok(()) };
         if holder.has_lock {

@@ -8,7 +8,8 @@ use super::shared::{Phase, Shared};
 /// The life of the thread.
 pub(super) fn run(shared: &Shared, period: Duration) {
     while wait(shared, period) {
-        if let Err(error) = shared.activities.heart.during(|| shared.ownership.beat()) {
+        let beat = || shared.check_owner().and_then(|()| shared.ownership.beat());
+        if let Err(error) = shared.activities.heart.during(beat) {
             return shared.fail(error);
         }
     }

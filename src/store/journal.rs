@@ -123,7 +123,7 @@ impl Journal {
         options: &JournalOptions,
         opening: Opening,
     ) -> Result<(Self, Recovered, Hands), StoreError> {
-        let Opening { node, locking, followed, beat: _, clock, on_failure } = opening;
+        let Opening { node, locking, followed, beat, clock, on_failure } = opening;
         refuse_kahadb(&*disk, directory)?;
         create_directories(&*disk, directory)?;
         let started = Instant::now();
@@ -177,6 +177,7 @@ impl Journal {
                 segment_bytes: u32::try_from(segment_bytes).unwrap_or(u32::MAX),
                 sync: options.sync,
                 sync_interval: options.journal_disk_sync_interval,
+                beat,
             },
             ownership,
             front,
@@ -306,10 +307,10 @@ impl Journal {
         self.shared().ownership.epoch
     }
 
-    /// Looks whether the store is still ours, for those who do something without a ticket. If it is not,
-    /// the journal fails.
+    /// Looks whether the store is still ours, for those who do something without a ticket, unless that was
+    /// seen not long ago. If it is not, the journal fails.
     pub fn check_owner(&self) -> bool {
-        let checked = self.shared().check_owner();
+        let checked = self.shared().check_owner_now_and_then();
         checked.map_err(|error| self.shared().fail(error)).is_ok()
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use parking_lot::{Condvar, Mutex};
@@ -35,6 +35,8 @@ pub(super) struct Settings {
     pub(super) segment_bytes: u32,
     pub(super) sync: SyncStrategy,
     pub(super) sync_interval: Duration,
+    /// How often it is looked whether the store is still ours when nothing is written.
+    pub(super) beat: Option<Duration>,
 }
 
 pub(super) struct Shared {
@@ -65,6 +67,9 @@ pub(super) struct Shared {
     pub(super) wishes: Mutex<VecDeque<Wish>>,
     /// The reader waits here, with `wishes`.
     pub(super) wished: Condvar,
+    opened: Instant,
+    /// When the store was seen to be ours, in milliseconds since it was opened.
+    checked_ms: AtomicU64,
     /// The heart waits here for its next beat, or for the end.
     pub(super) heart: (Mutex<()>, Condvar),
     pub(super) activities: Activities,
@@ -195,6 +200,8 @@ impl Shared {
             ready: Condvar::new(),
             wishes: Mutex::default(),
             wished: Condvar::new(),
+            opened: Instant::now(),
+            checked_ms: AtomicU64::new(0),
             heart: (Mutex::new(()), Condvar::new()),
             activities: Activities::default(),
             phase: AtomicU8::new(Phase::Running as u8),
@@ -281,7 +288,20 @@ impl Shared {
         if planted!(self.disk, NoOwnerCheck) {
             return Ok(());
         }
-        self.ownership.check()
+        self.ownership.check()?;
+        self.checked_ms.store(self.age_ms(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The same, unless that was seen not long ago.
+    pub(super) fn check_owner_now_and_then(&self) -> Result<(), StoreError> {
+        let Some(beat) = self.settings.beat else { return Ok(()) };
+        let age = self.age_ms().saturating_sub(self.checked_ms.load(Ordering::Relaxed));
+        if u128::from(age) < 2 * beat.as_millis() { Ok(()) } else { self.check_owner() }
+    }
+
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     pub(super) fn owner(&self, id: OwnerId) -> Option<Arc<dyn Owner>> {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::daemon::{Home, port_in};
+use super::daemon::{BINARY, Home, port_in};
 use super::process::Process;
 
 /// A store, and how its nodes are configured.
@@ -65,6 +65,20 @@ impl Group {
         let mut command = home.command(&["console"]);
         command.args(arguments);
         Node { process: Process::start(&mut command), home }
+    }
+
+    /// Starts a node whose syncs of the disk take 8 seconds, from the given one on. The
+    /// tracer that does this keeps the process until the time is over, even when it has ended.
+    pub fn start_on_slow_disk(&self, name: &str, from: u32, arguments: &[&str]) -> Node {
+        let home = self.home(name, "");
+        let plain = home.command(&[]);
+        let mut traced = Command::new("strace");
+        let inject = format!("inject=fdatasync:delay_enter=8000000:when={from}+");
+        traced.args(["-f", "-qq", "--seccomp-bpf", "-e", "trace=fdatasync", "-e", &inject]);
+        traced.args(["-o", "/dev/null", BINARY, "console"]).args(arguments).env_clear();
+        traced.current_dir(home.path());
+        traced.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Node { process: Process::start(&mut traced), home }
     }
 
     /// Starts one that must become master; returns when it serves.
