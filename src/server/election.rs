@@ -104,14 +104,25 @@ impl<F: FnMut(Role) + Send> Election<F> {
         &mut self,
         stop: &CancellationToken,
     ) -> Result<Option<Elected>, ServerError> {
-        let locking = match self.first_look().await? {
-            Some(locking) => Some(locking),
-            None => self.wait(stop).await?,
+        let locking = loop {
+            let locking = match self.first_look().await? {
+                Some(locking) => Some(locking),
+                None => self.wait(stop).await?,
+            };
+            match locking {
+                None => return Ok(None),
+                Some(Locking::Held(lock)) => {
+                    if !self.is_left(stop).await? {
+                        return Ok(None);
+                    }
+                    // Its file may have been replaced meanwhile.
+                    if let Some(locking) = self.test(lock).await? {
+                        break locking;
+                    }
+                }
+                Some(locking @ (Locking::Take | Locking::Without)) => break locking,
+            }
         };
-        let Some(locking) = locking else { return Ok(None) };
-        if matches!(locking, Locking::Held(_)) && !self.is_left(stop).await? {
-            return Ok(None);
-        }
         let followed = match self.following.take() {
             Some(following) => Some(blocking(move || following.finish()).await),
             None => None,
@@ -162,7 +173,10 @@ impl<F: FnMut(Role) + Send> Election<F> {
                     return Ok(None);
                 }
                 lock = next(&mut waiter) => match lock {
-                    Ok(lock) => return Ok(Some(self.test(lock).await?)),
+                    Ok(lock) => match self.test(lock).await? {
+                        Some(locking) => return Ok(Some(locking)),
+                        None => waiter = self.stand_in_queue()?,
+                    },
                     // What the file system cannot wait for is looked for.
                     Err(failure) => {
                         warn!("cannot wait for the lock {}: {failure}", self.lock.display());
@@ -189,17 +203,25 @@ impl<F: FnMut(Role) + Send> Election<F> {
     async fn look(&self) -> Result<Option<Locking>, StoreError> {
         let (directory, lock) = (self.directory.clone(), self.lock.clone());
         match blocking(move || holder::take(&RealDisk, &directory, &lock)).await {
-            Ok(lock) => self.test(lock).await.map(Some),
+            Ok(lock) => self.test(lock).await,
             Err(StoreError::Locked { .. }) if !self.fail_if_locked => Ok(None),
             Err(failure) => Err(failure),
         }
     }
 
-    /// A lock that a second one does not respect is none.
-    async fn test(&self, lock: Box<dyn Lock>) -> Result<Locking, StoreError> {
+    /// A lock that a second one does not respect is none. `None` for that of a file which others do not
+    /// find any more: it was removed or replaced while this node stood in its queue.
+    async fn test(&self, lock: Box<dyn Lock>) -> Result<Option<Locking>, StoreError> {
         let (directory, path) = (self.directory.clone(), self.lock.clone());
-        blocking(move || holder::test(&RealDisk, &directory, &path)).await?;
-        Ok(Locking::Held(lock))
+        let tested = move || {
+            let in_place = lock.is_in_place().map_err(StoreError::io("look at", &path))?;
+            if !in_place {
+                return Ok(None);
+            }
+            holder::test(&RealDisk, &directory, &path)?;
+            Ok(Some(Locking::Held(lock)))
+        };
+        blocking(tested).await
     }
 
     fn become_slave(&mut self) -> Result<(), StoreError> {
@@ -210,6 +232,9 @@ impl<F: FnMut(Role) + Send> Election<F> {
                 self.lock.display()
             );
             self.is_slave = true;
+        }
+        if self.following.is_some() {
+            return Ok(());
         }
         self.holder = Watched { told: None, since: Instant::now() };
         let period = if self.locks == Locks::Local { FOLLOW_EVERY } else { FOLLOW_EVERY_REMOTE };
