@@ -95,6 +95,10 @@ fn on_small_disk(home: &Home, megabytes: u32) -> Command {
     command
 }
 
+fn host() -> String {
+    gethostname::gethostname().display().to_string()
+}
+
 async fn connect(port: u16) -> Connection {
     let url = BrokerUrl::parse(&format!("tcp://127.0.0.1:{port}")).unwrap();
     Connection::open(&url, &Credentials::default()).await.unwrap()
@@ -203,6 +207,7 @@ async fn a_second_broker_on_one_directory_waits_and_goes_on() {
     let mut command = second.command(&["console", &data]);
     let mut second = Process::start(command.env("ACTIVEMQ_PIDFILE", pid_file));
     second.wait_for("is locked by another server. This broker is now in slave mode");
+    second.wait_for(&format!("the lock is held by test on {}, pid {}, since", host(), first.pid()));
     assert!(!second.said().contains("Listening for connections"), "{}", second.said());
     first.kill();
     second.wait_for(") started");

@@ -1,7 +1,8 @@
-//! What every layer may use: time, sizes, names of connections, long sorted maps.
+//! What every layer may use: time, sizes, names of connections, what threads do, long sorted maps.
 //!
 //! **Invariant:** nothing here knows OpenWire, files or sockets.
 
+pub mod activity;
 pub mod chunk_map;
 pub mod clock;
 pub mod fail_point;
@@ -12,5 +13,6 @@ pub mod secret;
 pub mod size;
 pub mod uri;
 
+pub use activity::Activity;
 pub use chunk_map::ChunkMap;
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -75,7 +75,7 @@ use crate::openwire::{
     BrokerId, BrokerInfo, ConnectionId, ConnectionInfo, ConsumerInfo, Destination, DestinationInfo,
     XaTransactionId,
 };
-use crate::store::{Group, OwnerId, RecoveredOwner};
+use crate::store::{Group, Journal, OwnerId, RecoveredOwner};
 
 pub use crate::store::Ticket;
 pub use client::{Client, Pulled, Room, Wait};
@@ -211,6 +211,16 @@ impl Broker {
             broker_url: Some(self.url().into()),
             ..BrokerInfo::default()
         }
+    }
+
+    /// What keeps persistent messages.
+    pub fn journal(&self) -> Option<Journal> {
+        self.stores.journal.clone()
+    }
+
+    /// Whether the store is still ours: who has lost it says nothing more to anybody.
+    pub fn is_owner(&self) -> bool {
+        self.stores.journal.as_ref().is_none_or(Journal::check_owner)
     }
 
     /// Writes what waits and closes the stores. To be called when all connections have ended.

@@ -2,7 +2,7 @@
 //!
 //! * [`args`] is what may be said; [`layout`] where things lie; [`source`] which configuration is meant.
 //! * [`daemon`] starts, stops and looks for the broker in the background by its [`pid_file`];
-//!   [`console`] runs it.
+//!   [`console`] runs it and keeps its [`status_file`].
 //! * [`load`] sends and receives; [`store`] looks into a store; [`why`] asks why messages wait.
 //!
 //! Exit codes: 0 done; 1 it failed, or `status` found no broker; 2 the command line makes no sense, or
@@ -16,6 +16,7 @@ mod load;
 mod log;
 mod pid_file;
 mod source;
+mod status_file;
 mod store;
 mod why;
 

@@ -50,8 +50,9 @@ impl Keeper {
 
     /// The life of the thread.
     pub(super) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
         while self.wait() {
-            if let Err(error) = self.turn() {
+            if let Err(error) = shared.activities.keeper.during(|| self.turn()) {
                 return self.shared.fail(error);
             }
         }

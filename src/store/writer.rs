@@ -153,7 +153,8 @@ impl Writer {
             if self.shared.phase() == Phase::Ended {
                 return;
             }
-            let turn = self.turn(sync_due);
+            let shared = Arc::clone(&self.shared);
+            let turn = shared.activities.writer.during(|| self.turn(sync_due));
             if self.spare.capacity() > SPARE_BYTES && self.shared.front.lock().is_empty() {
                 self.spare = BytesMut::new();
             }
@@ -163,7 +164,7 @@ impl Writer {
                 Err(error) => return self.shared.fail(error),
             }
             if self.shared.phase() == Phase::Closing && self.is_idle() {
-                if let Err(error) = self.finish() {
+                if let Err(error) = shared.activities.writer.during(|| self.finish()) {
                     self.shared.fail(error);
                 }
                 return;
@@ -232,6 +233,10 @@ impl Writer {
         if planted!(self.shared.disk, AckBeforeSync) {
             self.tell();
         }
+        let checked_early = planted!(self.shared.disk, CheckBeforeSync);
+        if checked_early {
+            self.shared.check_owner()?;
+        }
         let wanted = self.unfinished.wanted;
         let sync = sync || self.unfinished.must_sync;
         match self.shared.settings.sync {
@@ -240,7 +245,9 @@ impl Writer {
             SyncStrategy::Always => return Ok(Turn::Done),
             SyncStrategy::Periodic | SyncStrategy::Never => {}
         }
-        self.shared.check_owner()?;
+        if !checked_early {
+            self.shared.check_owner()?;
+        }
         fail_point!("j.after_check");
         self.tell();
         Ok(Turn::Done)

@@ -6,6 +6,7 @@
 pub mod activemq;
 pub mod cluster;
 pub mod daemon;
+pub mod group;
 pub mod network;
 pub mod process;
 pub mod proxy;

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::openwire::XaTransactionId;
+use crate::store::Locking;
 use crate::store::disk::RealDisk;
 use crate::store::journal::{Journal, Opening};
 use crate::store::options::{JournalOptions, PurgeRecoveredXa};
@@ -86,6 +87,9 @@ fn open_watched(
     let clock = Arc::new(ManualClock::at(1_000_000));
     let opening = Opening {
         node: "test".to_owned(),
+        locking: Locking::Take,
+        followed: None,
+        beat: None,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         on_failure: Box::new(|failure| panic!("{failure}")),
     };

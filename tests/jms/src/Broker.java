@@ -71,6 +71,8 @@ final class Broker implements AutoCloseable {
             """;
     private static final String STORE = """
             <persistenceAdapter><kahaDB directory="${activemq.data}/kahadb" %s/></persistenceAdapter>""";
+    private static final String SHARED_STORE = """
+            <persistenceAdapter><kahaDB directory="%s" %s/></persistenceAdapter>""";
     private static final int START_SECONDS = 60;
     private static final int STOP_SECONDS = 30;
     /** How much of its log is shown when it does not start. */
@@ -157,14 +159,24 @@ final class Broker implements AutoCloseable {
     }
 
     private static Broker start(List<Integer> ports, Configuration wanted) throws Exception {
+        Broker broker = prepare(ports, wanted);
+        broker.launch();
+        broker.awaitStart();
+        return broker;
+    }
+
+    /** One of the brokers that share a store; it is not started yet. */
+    static Broker member(Path store, String attributes) throws Exception {
+        return prepare(freePorts(3), new Configuration(true, "", "", SHARED_STORE.formatted(store, attributes)));
+    }
+
+    private static Broker prepare(List<Integer> ports, Configuration wanted) throws Exception {
         Path directory = Files.createTempDirectory("openwired-jms");
         Files.writeString(directory.resolve("activemq.xml"), CONFIGURATION.formatted(
                 ports.get(0), ports.get(1), ports.get(2), wanted.persistent(), wanted.policies(),
                 wanted.elements(), wanted.attributes()));
         Broker broker = new Broker(directory, ports);
-        broker.launch();
         Runtime.getRuntime().addShutdownHook(new Thread(broker::destroy));
-        broker.awaitStart();
         return broker;
     }
 
@@ -174,7 +186,8 @@ final class Broker implements AutoCloseable {
         awaitStart();
     }
 
-    private void launch() throws IOException {
+    /** Starts the process, and does not wait for anything. */
+    void launch() throws IOException {
         ProcessBuilder builder = new ProcessBuilder(command(directory.resolve("activemq.xml"), directory));
         builder.directory(directory.toFile());
         builder.redirectErrorStream(true);
@@ -214,6 +227,11 @@ final class Broker implements AutoCloseable {
                 process.waitFor(5, TimeUnit.MILLISECONDS);
             }
         }
+    }
+
+    /** Whether clients can connect. */
+    boolean isServing() {
+        return process != null && process.isAlive() && accepts(ports.get(0));
     }
 
     private static boolean accepts(int port) {
@@ -293,7 +311,9 @@ final class Broker implements AutoCloseable {
 
     /** Ends the process without any warning. */
     void destroy() {
-        process.destroyForcibly();
+        if (process != null) {
+            process.destroyForcibly();
+        }
     }
 
     /** The same, and waits until it has ended. */
