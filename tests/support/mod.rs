@@ -5,6 +5,7 @@
 
 pub mod activemq;
 pub mod cluster;
+pub mod containers;
 pub mod daemon;
 pub mod group;
 pub mod network;
