@@ -29,7 +29,7 @@ public final class Run {
             RawCommands.class, Advisories.class, WireFormats.class,
             Classics.class, Failover.class, Scale.class, Stopping.class,
             PersistenceAfterStop.class, PersistenceAfterKill.class, XaRecovery.class, Audit.class,
-            Crashes.class, CrashesInTransactions.class);
+            Crashes.class, CrashesInTransactions.class, Networks.class);
 
     private static int passed;
     private static final List<String> failed = new ArrayList<>();
