@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing here knows OpenWire, files or sockets.
 
+pub(crate) mod bug;
 pub mod chunk_map;
 pub mod clock;
 pub mod fail_point;
