@@ -204,8 +204,9 @@ pub(super) fn restart(
 pub(super) fn status(layout: &Layout) -> anyhow::Result<ExitCode> {
     if let State::Running(pid) = pid_file::state(&layout.pid_file)? {
         println!("ActiveMQ is running (pid '{}')", pid.as_raw_nonzero());
-        if let Some(status) = status_file::read(&layout.pid_file)? {
-            println!("{}", status.of_running());
+        let status = status_file::read(&layout.pid_file)?;
+        if let Some(said) = status.and_then(|status| status.of_running()) {
+            println!("{said}");
         }
         return Ok(ExitCode::SUCCESS);
     }

@@ -6,7 +6,7 @@
 //! * [`load`] sends and receives; [`store`] looks into a store; [`why`] asks why messages wait.
 //!
 //! Exit codes: 0 done; 1 it failed, or `status` found no broker; 2 the command line makes no sense, or
-//! `check` found what would not be served.
+//! `check` found what would not be served; 3, 4 and 5 are of a broker that ended itself, see `server`.
 
 mod args;
 mod console;

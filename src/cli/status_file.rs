@@ -96,9 +96,9 @@ pub(super) fn read(pid_file: &Path) -> anyhow::Result<Option<Status>> {
 }
 
 impl Status {
-    /// What `status` prints of a node that runs.
-    pub(super) fn of_running(&self) -> String {
-        match self {
+    /// What `status` prints of a node that runs and has a store.
+    pub(super) fn of_running(&self) -> Option<String> {
+        Some(match self {
             Self::Slave { lock, read, lag, cold } => {
                 let how = match (cold, lag) {
                     (true, _) => "it reads the whole store when it takes over".to_owned(),
@@ -108,8 +108,8 @@ impl Status {
                 format!("slave, waiting for the lock held by {}; {how}", told(lock))
             }
             Self::Master { epoch: Some(epoch), .. } => format!("master, epoch {epoch}"),
-            Self::Master { epoch: None, .. } => "master, without a store".to_owned(),
-        }
+            Self::Master { epoch: None, .. } => return None,
+        })
     }
 
     /// What `status` prints of a node that does not run: who has the store now.
@@ -146,14 +146,14 @@ mod tests {
         let lock = directory.path().join("lock");
         file.say(&Role::Slave { lock: lock.clone(), holder: Told::Nothing, progress }).unwrap();
         let status = read(&pid_file).unwrap().unwrap();
-        let text = status.of_running();
+        let text = status.of_running().unwrap();
         assert_eq!(
             text,
             "slave, waiting for the lock held by another process; it follows, up to batch 7, 2 behind"
         );
         file.say(&Role::Master { store: Some((3, lock)) }).unwrap();
         let status = read(&pid_file).unwrap().unwrap();
-        assert_eq!(status.of_running(), "master, epoch 3");
+        assert_eq!(status.of_running().unwrap(), "master, epoch 3");
         let stopped = status.of_stopped().unwrap();
         assert!(stopped.starts_with("was master; nobody has the lock"), "{stopped}");
     }

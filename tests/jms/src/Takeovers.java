@@ -2,6 +2,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import javax.jms.BytesMessage;
 import javax.jms.DeliveryMode;
@@ -24,8 +25,11 @@ final class Takeovers extends JmsTest {
     private final int upMillisMax = Broker.isActiveMq() ? 3000 : 300;
 
     private Group group;
-    /** How many masters have ended: grows before the next one serves. */
-    private volatile int deaths;
+    /** One master after the other has a number, so far apart; in between none can be told. */
+    private static final int APART = 1_000_000;
+    private volatile int masters;
+    private volatile boolean changing;
+    private final AtomicInteger unclear = new AtomicInteger();
 
     @Test(seconds = 600, secondsPerCycle = 12)
     void nothing_confirmed_is_lost_doubled_or_changed_when_masters_fail_over() throws Exception {
@@ -33,7 +37,7 @@ final class Takeovers extends JmsTest {
         Random random = cycles.random();
         group = closeAfter(Group.start(3));
         Ledger ledger = new Ledger();
-        Clients clients = closeAfter(new Clients(group.urls(), ledger, () -> deaths));
+        Clients clients = closeAfter(new Clients(group.urls(), ledger, this::number));
         populate(clients, random);
         clients.start();
         check(ledger.awaitAnswer(0, 2 * SOON), "no send was answered");
@@ -43,6 +47,7 @@ final class Takeovers extends JmsTest {
             Broker ended = failOver(random.nextInt(3) > 0);
             check(ledger.awaitAnswer(answered, 4 * SOON), "no send was answered after the takeover");
             group.awaitMaster();
+            changed();
             ended.launch();
             if (cycle % 20 == 19) {
                 allAtOnce();
@@ -122,7 +127,7 @@ final class Takeovers extends JmsTest {
     /** Ends the master, by force or in order, and says which one it was. */
     private Broker failOver(boolean kill) throws Exception {
         Broker master = group.awaitMaster();
-        deaths++;
+        changing = true;
         if (kill) {
             master.kill();
         } else {
@@ -133,9 +138,21 @@ final class Takeovers extends JmsTest {
 
     /** All nodes end, and start at the same moment. */
     private void allAtOnce() throws Exception {
-        deaths++;
+        changing = true;
         group.killAll();
         group.startAll();
+        changed();
+    }
+
+    /** The number of the master; while it changes, one that no message was ever received from. */
+    private int number() {
+        return masters * APART + (changing ? unclear.incrementAndGet() : 0);
+    }
+
+    private void changed() {
+        masters++;
+        unclear.set(0);
+        changing = false;
     }
 
     private void populate(Clients clients, Random random) throws Exception {
