@@ -37,6 +37,12 @@ fn ours(name: &str, inside: &str) -> Side {
     Side::Ours(Daemon::with(&support::daemon::named_configuration(name, inside, 0)))
 }
 
+/// One that keeps its messages.
+fn stored(name: &str, inside: &str) -> Side {
+    let configuration = support::daemon::named_configuration(name, inside, 0);
+    Side::Ours(Daemon::with(&configuration.replace("persistent=\"false\"", "persistent=\"true\"")))
+}
+
 fn classic(name: &str, inside: &str) -> Side {
     Side::Classic(ActiveMq::start_named(name, inside))
 }
@@ -218,6 +224,13 @@ async fn one_way_from_activemq() {
 async fn duplex_between_ours() {
     let b = ours("b", "");
     let a = ours("a", &connector(&b, "duplex='true'"));
+    both_ways(&a, &b).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn duplex_between_ours_with_stores() {
+    let b = stored("b", "");
+    let a = stored("a", &connector(&b, "duplex='true'"));
     both_ways(&a, &b).await;
 }
 

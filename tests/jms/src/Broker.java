@@ -180,6 +180,39 @@ final class Broker implements AutoCloseable {
         return broker;
     }
 
+    /**
+     * A node of the cluster in tests/config/cluster, with its users' files but for addresses and stores: the
+     * six ports are those of all nodes. Started, but perhaps a slave, which opens no port.
+     */
+    static Broker node(int node, List<Integer> all, Path stores) throws Exception {
+        Path from = Path.of("tests/config/cluster/mq" + node);
+        Path directory = Files.createTempDirectory("openwired-node");
+        for (String file : List.of("credentials.properties", "jetty-realm.properties", "jetty.xml")) {
+            Files.copy(from.resolve(file), directory.resolve(file));
+        }
+        String text = Files.readString(from.resolve("activemq.xml")).replace("/usr/local/mqcluster", stores.toString());
+        for (int each = 1; each <= 6; each++) {
+            String port = ":" + (61615 + each);
+            text = text.replace("172.18.0.116" + port, "127.0.0.1:" + all.get(each - 1))
+                    .replace("0.0.0.0" + port, "127.0.0.1:" + all.get(each - 1));
+        }
+        Files.writeString(directory.resolve("activemq.xml"), text);
+        Broker broker = new Broker(directory, List.of(all.get(node - 1)));
+        broker.launch();
+        Runtime.getRuntime().addShutdownHook(new Thread(broker::destroy));
+        return broker;
+    }
+
+    /** Starts the process that was killed, which may come up as a slave. */
+    void join() throws IOException {
+        launch();
+    }
+
+    /** Whether clients can connect. */
+    boolean serves() {
+        return isAlive() && accepts(ports.get(0));
+    }
+
     /** Starts the process that was stopped or killed, on the same ports and in the same directory. */
     void startAgain() throws Exception {
         launch();
@@ -244,7 +277,7 @@ final class Broker implements AutoCloseable {
     }
 
     /** Ports that nobody listens on, all different. */
-    private static List<Integer> freePorts(int count) throws IOException {
+    static List<Integer> freePorts(int count) throws IOException {
         List<ServerSocket> held = new ArrayList<>();
         List<Integer> ports = new ArrayList<>();
         for (int i = 0; i < count; i++) {
@@ -331,6 +364,11 @@ final class Broker implements AutoCloseable {
         if (!process.waitFor(STOP_SECONDS, TimeUnit.SECONDS)) {
             process.destroyForcibly().waitFor();
         }
+        clear(directory);
+    }
+
+    /** Deletes a directory of a test, unless it is to be kept. */
+    static void clear(Path directory) throws IOException {
         if (!Boolean.getBoolean("keep")) {
             try (Stream<Path> files = Files.walk(directory)) {
                 for (Path path : files.sorted(Comparator.reverseOrder()).toList()) {
