@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here knows OpenWire, files or sockets.
 
 pub mod activity;
+pub(crate) mod bug;
 pub mod chunk_map;
 pub mod clock;
 pub mod fail_point;
