@@ -31,14 +31,16 @@ use tracing::{error, info, warn};
 
 use self::role::Role;
 use self::stores::Opened;
+use crate::base::uri::Uri;
 use crate::base::{Clock, machine};
 use crate::broker::options::usage::MemoryLimit;
 use crate::broker::{Broker, Refusal};
 use crate::config::{Config, Notice};
 use crate::connection;
 use crate::connection::bridge::Bridges;
-use crate::network::connector::{Supervisor, supervisors};
+use crate::network;
 use crate::network::incoming::Incoming;
+use crate::network::multicast::Channel;
 use crate::network::options::NetworkConnector;
 use crate::network::status::Board;
 use crate::store::error::StoreError;
@@ -131,10 +133,16 @@ impl Server {
         if let Some(first) = listeners.first() {
             server.broker.set_url(first.connector().publishable_uri());
         }
+        let told = |listener: &Listener| {
+            let connector = listener.connector();
+            let uri = connector.options.options.discovery_uri.clone()?;
+            Some((connector.publishable_uri().to_owned(), uri))
+        };
+        let announced = listeners.iter().filter_map(told).collect();
         for listener in listeners {
             server.accept(listener).await;
         }
-        server.bridge(network);
+        server.bridge(network, announced);
         server.tasks.spawn(expire(Arc::clone(&server.broker), server.closing.clone()));
         chores::begin(&server.broker, &server.closing, &mut server.tasks);
         info!("{} started", server.title);
@@ -156,19 +164,26 @@ impl Server {
         }
     }
 
-    /// Starts the bridges to other brokers.
-    fn bridge(&mut self, network: Vec<NetworkConnector>) {
+    /// Starts the bridges to other brokers, and tells of the connectors in `announced`.
+    fn bridge(&mut self, network: Vec<NetworkConnector>, announced: Vec<(String, Uri)>) {
         self.broker.set_explainer(Arc::<Board>::clone(&self.bridges));
-        for connector in network.into_iter().filter(|connector| connector.options.auto_start) {
-            match supervisors(connector, &self.broker, &self.bridges) {
-                Ok(all) => {
-                    let run = |bridge: Supervisor| bridge.run(self.closing.clone());
-                    all.into_iter().map(run).for_each(|run| {
-                        self.tasks.spawn(run);
-                    });
+        let own: Vec<_> = announced.iter().map(|(address, _)| address.clone()).collect();
+        for (address, uri) in announced {
+            match Channel::read(&uri) {
+                Ok(channel) => {
+                    self.tasks.spawn(channel.announce(address, self.closing.clone()));
                 }
-                // What can be said in a configuration but not served is in its notices.
-                Err(why) => warn!("a network connector is not started: {why}"),
+                Err(why) => warn!("{address} is not announced at {uri}: {why}"),
+            }
+        }
+        for connector in network.into_iter().filter(|connector| connector.options.auto_start) {
+            let (broker, board) = (&self.broker, &self.bridges);
+            let (tasks, closing) = (&mut self.tasks, &self.closing);
+            let started =
+                network::connector::start(connector, broker, board, own.clone(), tasks, closing);
+            if let Err(why) = started {
+                // The configuration was checked for it before.
+                warn!("a network connector is not started: {why}");
             }
         }
     }

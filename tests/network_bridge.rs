@@ -416,3 +416,32 @@ async fn of_a_list_of_brokers_the_one_that_answers_gets_the_bridge() {
 fn port(side: &Side) -> String {
     side.url().rsplit(':').next().unwrap().to_owned()
 }
+
+#[test]
+fn brokers_find_each_other_by_multicast() {
+    if !support::network::inside("brokers_find_each_other_by_multicast") {
+        return;
+    }
+    let announced = |name: &str, inside: &str| {
+        let port = "tcp://127.0.0.1:0\"";
+        let told = format!("{port} discoveryUri=\"multicast://default?keepAliveInterval=100\"");
+        let configuration = support::daemon::named_configuration(name, inside, 0);
+        assert!(configuration.contains(port));
+        Side::Ours(Daemon::with(&configuration.replace(port, &told)))
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let finds = "<networkConnectors><networkConnector name='nc' uri='multicast://default'/>\
+                     </networkConnectors>";
+        let a = announced("a", finds);
+        // One that came later, and one that takes its place.
+        for queue in ["FOUND", "FOUND.NEXT"] {
+            let b = announced("b", finds);
+            let (near, far) = (connect(&a, None).await, connect(&b, None).await);
+            carries(&near, &far, queue, 20, true).await;
+            carries(&far, &near, &format!("{queue}.BACK"), 20, true).await;
+            let told = why(&a, queue);
+            assert!(!told.contains(&format!("{} is", a.url())), "no bridge to itself: {told}");
+        }
+    });
+}

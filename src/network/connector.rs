@@ -12,15 +12,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::bridge::{DemandBridge, Role};
-use super::discovery::{Discovery, Group, Pace};
+use super::discovery::{Discovery, Group, Pace, group as group_of};
+use super::multicast::Channel;
 use super::options::{NetworkConnector, NetworkOptions};
 use super::properties;
 use super::search::{Found, search};
 use super::status::{Board, State, Status};
+use crate::base::uri::Uri;
 use crate::broker::{Broker, Outbox};
 use crate::connection::{Failure, serve_dialled};
 use crate::openwire::BrokerId;
@@ -51,34 +54,85 @@ pub struct Supervisor {
     stalls: u32,
 }
 
-/// The bridges that a connector has: one for each group of its peers.
+/// What the bridges of one connector share.
+#[derive(Debug)]
+struct Shared {
+    broker: Arc<Broker>,
+    options: Arc<NetworkOptions>,
+    uri: Uri,
+    bridged: Arc<Mutex<HashMap<BrokerId, String>>>,
+    board: Arc<Board>,
+}
+
+impl Shared {
+    fn supervisor(&self, group: Group, pace: Pace) -> Supervisor {
+        let status = Status::new(&self.options, &group.shown, false);
+        self.board.add(&status);
+        Supervisor {
+            broker: Arc::clone(&self.broker),
+            options: Arc::clone(&self.options),
+            group,
+            pace,
+            uri: self.uri.to_string(),
+            status,
+            bridged: Arc::clone(&self.bridged),
+            stalls: 0,
+        }
+    }
+}
+
+/// Keeps the bridges of a connector up until `shutdown`: one for each group of its peers. `own` is the
+/// addresses that this broker announces, which it need not find.
 ///
 /// # Errors
 /// What of its `uri` is not served.
-pub fn supervisors(
+pub fn start(
     connector: NetworkConnector,
     broker: &Arc<Broker>,
-    board: &Board,
-) -> Result<Vec<Supervisor>, String> {
-    let discovery = Discovery::read(&connector.uri)?;
-    let options = Arc::new(connector.options);
-    let bridged = Arc::new(Mutex::new(HashMap::new()));
-    let groups = discovery.groups.into_iter();
-    let all = groups.map(|group| {
-        let status = Status::new(&options, &group.shown, false);
-        board.add(&status);
-        Supervisor {
-            broker: Arc::clone(broker),
-            options: Arc::clone(&options),
-            group,
-            pace: discovery.pace,
-            uri: connector.uri.to_string(),
-            status,
-            bridged: Arc::clone(&bridged),
-            stalls: 0,
+    board: &Arc<Board>,
+    own: Vec<String>,
+    tasks: &mut JoinSet<()>,
+    shutdown: &CancellationToken,
+) -> Result<(), String> {
+    let NetworkConnector { uri, options } = connector;
+    let shared = Shared {
+        broker: Arc::clone(broker),
+        options: Arc::new(options),
+        uri,
+        bridged: Arc::default(),
+        board: Arc::clone(board),
+    };
+    if shared.uri.scheme == "multicast" {
+        let channel = Channel::read(&shared.uri)?;
+        tasks.spawn(find(channel, shared, own, shutdown.clone()));
+        return Ok(());
+    }
+    let Discovery { groups, pace } = Discovery::read(&shared.uri)?;
+    for group in groups {
+        tasks.spawn(shared.supervisor(group, pace).run(shutdown.clone()));
+    }
+    Ok(())
+}
+
+/// Bridges to whoever announces itself, for as long as it does.
+async fn find(channel: Channel, shared: Shared, own: Vec<String>, shutdown: CancellationToken) {
+    let mut bridges = JoinSet::new();
+    let came = |service: &str, token: CancellationToken| {
+        if own.iter().any(|own| own == service) {
+            return;
         }
-    });
-    Ok(all.collect())
+        let group = Uri::parse(service).map_err(|error| error.to_string());
+        match group.and_then(|uri| group_of(&uri)) {
+            Ok(group) => {
+                bridges.spawn(shared.supervisor(group, Pace::default()).run(token));
+            }
+            Err(why) => tracing::debug!("{service} announces itself and is not bridged: {why}"),
+        }
+        // Those that have ended make room.
+        while bridges.try_join_next().is_some() {}
+    };
+    channel.discover(shutdown, came).await;
+    while bridges.join_next().await.is_some() {}
 }
 
 /// How a bridge ended.

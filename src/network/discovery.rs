@@ -82,7 +82,11 @@ impl Discovery {
     }
 }
 
-fn group(uri: &Uri) -> Result<Group, String> {
+/// The group that one member of a list is.
+///
+/// # Errors
+/// What in it is not served.
+pub fn group(uri: &Uri) -> Result<Group, String> {
     match (uri.scheme.as_str(), &uri.target) {
         ("failover" | "masterslave" | "ha", Target::Members(members)) => {
             list(uri.to_string(), members)

@@ -8,7 +8,7 @@
 //!
 //! * [`options`] is what a configuration can ask of a bridge; [`rules`] which destinations it is for;
 //!   [`properties`] how a duplex bridge tells it to the peer.
-//! * [`discovery`] reads where peers are, [`search`] finds one that answers, [`connector`] keeps a bridge
+//! * [`discovery`] reads where peers are, [`multicast`] hears of them, [`search`] finds one that answers, [`connector`] keeps a bridge
 //!   to it up; [`incoming`] answers those of other brokers.
 //! * [`bridge`] is one direction: [`demand`] turns news of the peer's consumers into subscriptions here.
 //! * [`status`] is how the bridges are; `explain` what they have to do with messages that wait.
@@ -22,6 +22,7 @@ pub mod demand;
 pub mod discovery;
 mod explain;
 pub mod incoming;
+pub mod multicast;
 pub mod options;
 pub mod properties;
 pub mod rules;

@@ -50,6 +50,7 @@ fn run(command: &mut Command) {
 
 fn set_up() {
     ip("link set lo up");
+    ip("route add 224.0.0.0/4 dev lo");
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
     for (name, address) in HOSTS {
         ip(&format!("netns add {name}"));

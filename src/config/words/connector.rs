@@ -43,7 +43,7 @@ pub(super) static TRANSPORT_CONNECTOR: Words<Draft> = Words {
     attributes: &[
         set!("name", value::text => name, SERVED),
         set!("uri", value::text => uri, SERVED),
-        set!("discoveryUri", value::uri => options.discovery_uri, DISCOVERY),
+        set!("discoveryUri", value::uri => options.discovery_uri, SERVED),
         set!("updateClusterClients", value::boolean => options.update_cluster_clients, CLUSTER),
         set!("rebalanceClusterClients", value::boolean =>
             options.rebalance_cluster_clients, CLUSTER),

@@ -2,7 +2,7 @@
 
 use super::destination::{DESTINATIONS, lacks};
 use super::security::TLS_HOLDER;
-use super::standing::{ADVISORY, COMPRESSION, JMX, JVM, MULTICAST, RESENT, SECURITY, SERVED};
+use super::standing::{ADVISORY, COMPRESSION, JMX, JVM, RESENT, SECURITY, SERVED};
 use crate::base::uri::Uri;
 use crate::config::element::Element;
 use crate::config::error::Fault;
@@ -10,6 +10,7 @@ use crate::config::place::Place;
 use crate::config::value::{self, Expected};
 use crate::config::vocabulary::{Reading, Words, child, known, opaque, rule, set, with};
 use crate::network::discovery::Discovery;
+use crate::network::multicast::Channel;
 use crate::network::options::{NetworkConnector, NetworkOptions};
 
 pub(super) static NETWORK_CONNECTORS: Words<Vec<NetworkConnector>> = Words {
@@ -49,9 +50,11 @@ fn read(to: &mut Vec<NetworkConnector>, from: &Element, reading: &mut Reading) {
 /// Says what of a bridge's `uri` is not served.
 pub(in crate::config) fn check(uri: &Uri, at: &Place, reading: &mut Reading) {
     let word = format!("the bridge {uri}");
-    if uri.scheme == "multicast" {
-        reading.say(MULTICAST, word, at);
-    } else if let Err(why) = Discovery::read(uri) {
+    let read = match uri.scheme.as_str() {
+        "multicast" => Channel::read(uri).map(drop),
+        _ => Discovery::read(uri).map(drop),
+    };
+    if let Err(why) = read {
         reading.faults.push(Fault::Refused { at: at.clone(), word, why });
     }
 }

@@ -41,7 +41,6 @@ pub(in crate::config) const ONE_JOURNAL: Standing =
 pub(in crate::config) const DISK_CHECK: Standing =
     NotServed("limits are compared with the disk at start only");
 pub(in crate::config) const FLOW_CONTROL: Standing = NotServed("producers are held without it");
-pub(in crate::config) const MULTICAST: Standing = NotServed("no peer is found by multicast");
 pub(in crate::config) const PARTITION: Standing = NotServed("clients stay where they connect");
 pub(in crate::config) const RESENT: Standing =
     NoEffect("what a bridge sends again is always recognised");
