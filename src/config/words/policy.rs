@@ -132,7 +132,7 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         child!("pendingMessageLimitStrategy", strategy::PENDING_LIMIT =>
             value.pending_message_limit, SERVED),
         child!("messageEvictionStrategy", strategy::EVICTION => value.eviction, SERVED),
-        child!("dispatchPolicy", strategy::DISPATCH => value.dispatch_policy, POLICY),
+        child!("dispatchPolicy", strategy::DISPATCH => value.dispatch_policy, SERVED),
         child!("subscriptionRecoveryPolicy", strategy::RECOVERY =>
             value.subscription_recovery, SERVED),
         child!("slowConsumerStrategy", strategy::SLOW_CONSUMER => value.slow_consumer, SERVED),

@@ -157,10 +157,19 @@ final class Broker implements AutoCloseable {
     }
 
     private static Broker start(List<Integer> ports, Configuration wanted) throws Exception {
+        return startWith(ports, CONFIGURATION.formatted(ports.get(0), ports.get(1), ports.get(2),
+                wanted.persistent(), wanted.policies(), wanted.elements(), wanted.attributes()));
+    }
+
+    /** Starts one from a file that somebody else wrote, but on a port of its own. */
+    static Broker of(Path file) throws Exception {
+        List<Integer> ports = freePorts(1);
+        return startWith(ports, Files.readString(file).replace("0.0.0.0:61616", "127.0.0.1:" + ports.get(0)));
+    }
+
+    private static Broker startWith(List<Integer> ports, String configuration) throws Exception {
         Path directory = Files.createTempDirectory("openwired-jms");
-        Files.writeString(directory.resolve("activemq.xml"), CONFIGURATION.formatted(
-                ports.get(0), ports.get(1), ports.get(2), wanted.persistent(), wanted.policies(),
-                wanted.elements(), wanted.attributes()));
+        Files.writeString(directory.resolve("activemq.xml"), configuration);
         Broker broker = new Broker(directory, ports);
         broker.launch();
         Runtime.getRuntime().addShutdownHook(new Thread(broker::destroy));
