@@ -370,6 +370,9 @@ impl Client {
         message.broker_in_time = self.broker.now_ms();
         message.recieved_by_df_bridge = false;
         let wanted = message.response_required;
+        if self.broker.options.populate_jmsx_user_id && !self.peer.network {
+            message.user_id = self.info.user_name.clone();
+        }
         let plugins = &self.broker.plugins;
         plugins.dot(&mut message.destination);
         plugins.log(|it| it.log_producer_events, || sending(&message));
