@@ -30,6 +30,8 @@ import org.apache.activemq.ActiveMQConnectionFactory;
  * <pre>
  * queue URL NAME MESSAGES BYTES WINDOW    one producer to one consumer, WINDOW messages under way
  * topic URL NAME MESSAGES BYTES CONSUMERS one producer to many consumers, as fast as it goes
+ * selectors URL NAME MESSAGES BYTES CONSUMERS BLOCK
+ *     a full queue to consumers each of which wants one of so many kinds, BLOCK messages of a kind in a row
  * reply URL NAME REQUESTS BYTES           requests, each answered over a temporary queue
  * connect URL NAME CONNECTIONS            connections with a consumer each, kept until ...
  * release                                 ... closes them
@@ -69,6 +71,9 @@ public final class Load {
                 return queue(words[1], words[2], number(words, 3), number(words, 4), number(words, 5));
             case "topic":
                 return topic(words[1], words[2], number(words, 3), number(words, 4), number(words, 5));
+            case "selectors":
+                return selectors(words[1], words[2], number(words, 3), number(words, 4), number(words, 5),
+                        number(words, 6));
             case "reply":
                 return reply(words[1], words[2], number(words, 3), number(words, 4));
             case "connect":
@@ -166,6 +171,37 @@ public final class Load {
             producer.send(stamped(sending, rest));
         }
         return count.await(begin);
+    }
+
+    private String selectors(String url, String name, int messages, int bytes, int consumers, int block)
+            throws Exception {
+        Session sending = session(url);
+        MessageProducer producer = producer(sending, sending.createQueue(name));
+        byte[] rest = new byte[bytes - Long.BYTES];
+        for (int i = 0; i < messages; i++) {
+            Message message = stamped(sending, rest);
+            message.setIntProperty("kind", i / block % consumers);
+            producer.send(message);
+        }
+        Count count = new Count(messages);
+        AtomicInteger starving = new AtomicInteger(consumers);
+        AtomicReference<Long> fed = new AtomicReference<>(Long.MAX_VALUE);
+        long begin = System.nanoTime();
+        for (int i = 0; i < consumers; i++) {
+            Session receiving = session(url);
+            boolean[] got = new boolean[1];
+            receiving.createConsumer(receiving.createQueue(name), "kind = " + i).setMessageListener(message -> {
+                if (!got[0]) {
+                    got[0] = true;
+                    if (starving.decrementAndGet() == 0) {
+                        fed.set(System.nanoTime());
+                    }
+                }
+                count.received(message);
+            });
+        }
+        String figures = count.await(begin);
+        return "{\"fed_ms\": " + (fed.get() - begin) / 1e6 + ", " + figures.substring(1);
     }
 
     private String reply(String url, String name, int requests, int bytes) throws Exception {

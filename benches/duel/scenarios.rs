@@ -22,17 +22,22 @@ const JAVA_WINDOW: u64 = 1000;
 const TOPIC_MESSAGES: u64 = 2000;
 const TOPIC_CONSUMERS: usize = 50;
 const REQUESTS: u64 = 5000;
+const SELECTORS: usize = 10;
+/// How many messages of a kind stand in a row.
+const SELECTED: [(&str, u64); 2] =
+    [("selectors, kinds in turn", 1), ("selectors, kinds in blocks", 5000)];
 const IDLE_CONNECTIONS: usize = 1000;
 const QUEUES: usize = 100_000;
 /// ActiveMQ would take minutes and gigabytes for as many as openwired gets.
 const ACTIVEMQ_QUEUES: usize = 5000;
 
 /// All of them, the short ones first.
-pub(crate) const ALL: [Scenario; 12] = [
+pub(crate) const ALL: [Scenario; 13] = [
     Scenario { name: "start", about: "from start to first connection", run: start },
     Scenario { name: "reply", about: "request and reply over a temporary queue", run: reply },
     Scenario { name: "queue", about: "one producer to one consumer, 1 KiB", run: queue },
     Scenario { name: "topic", about: "one producer to 50 consumers of a topic, 1 KiB", run: topic },
+    Scenario { name: "selectors", about: "a full queue to 10 disjoint selectors", run: selectors },
     Scenario { name: "connections", about: "1,000 idle connections", run: connections },
     Scenario { name: "queues", about: "100,000 empty queues", run: queues },
     Scenario { name: "sync", about: "persistent messages, each confirmed alone", run: sync },
@@ -49,6 +54,8 @@ const CPU_QUEUE: Metric = Metric { target: Some(Target::Ratio(0.25)), ..CPU };
 const CPU_DELIVERY: Metric = plain("broker CPU per delivery", "us");
 const PEAK_QUEUE: Metric = Metric { target: Some(Target::Ratio(0.125)), ..PEAK };
 const RATE: Metric = plain("messages received", "1/s");
+const RATE_SELECTED: Metric = aimed("messages received", "1/s", Target::Ratio(10.0));
+const ALL_FED: Metric = plain("until every consumer has one", "ms");
 const P50_REPLY: Metric = aimed("round trip p50", "us", Target::Ratio(0.7));
 const P99_REPLY: Metric = plain("round trip p99", "us");
 const PER_CONNECTION: Metric =
@@ -113,6 +120,21 @@ fn topic(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
     })?;
     let mut all = rows("topic 1:50", OURS, &ours);
     all.extend(rows("topic 1:50", JAVA, &java));
+    Ok(all)
+}
+
+fn selectors(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
+    let mut all = Vec::new();
+    for (what, block) in SELECTED {
+        let samples = duel.afresh(Storage::Memory, |duel, broker| {
+            let how = format!("{QUEUE_MESSAGES} {REQUEST_BYTES} {SELECTORS} {block}");
+            let command = format!("selectors {} DUEL.SELECTORS {how}", broker.url());
+            loaded(broker, [CPU, PEAK], QUEUE_MESSAGES, || {
+                picked(&duel.java.run(&command)?, &[(RATE_SELECTED, RATE_AT), (ALL_FED, "/fed_ms")])
+            })
+        })?;
+        all.extend(rows(what, JAVA, &samples));
+    }
     Ok(all)
 }
 

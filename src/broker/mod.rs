@@ -8,7 +8,7 @@
 //! * [`outbox`] is what a connection has to write; [`refusal`] what a client may not have.
 //! * [`arrivals`] is what came over bridges lately; [`why`] says why messages wait.
 //! * [`transaction`], [`advisory`], [`mod@dead_letter`], [`groups`], [`usage`], [`policy`], [`plugins`],
-//!   [`statistics`], [`recovery`], [`eviction`] hold one matter each; [`options`] is what a configuration
+//!   [`statistics`], [`recovery`], [`eviction`], [`redelivery`] hold one matter each; [`options`] is what a configuration
 //!   can ask; `restore` brings back what the journal had.
 //! * [`timer`] and `housekeeping` are what happens without a command of a client.
 //!
@@ -35,6 +35,7 @@ pub mod policy;
 mod policy_advisory;
 pub mod queue;
 pub mod recovery;
+pub mod redelivery;
 pub mod refusal;
 pub mod region;
 mod restore;
@@ -63,6 +64,7 @@ use self::options::PolicyEntry;
 use self::plugins::Plugins;
 use self::policy::Policies;
 use self::queue::{Event, Moment, QueueCell, Removed};
+use self::redelivery::Redeliveries;
 use self::region::{Cell, Region};
 use self::subscription::durable::{self, Durable, DurableKey, Expired};
 use self::timer::Timer;
@@ -104,6 +106,7 @@ pub struct Broker {
     region: Region,
     forwarding: Forwarding,
     plugins: Plugins,
+    redeliveries: Option<Redeliveries>,
     /// What is to be dropped rather than dead-lettered.
     discarding: Vec<Discarding>,
     stores: Stores,
@@ -155,6 +158,7 @@ impl Broker {
             region: Region::new(Policies::new(options.policies.clone())),
             forwarding: Forwarding::new(&options),
             plugins: Plugins::new(&options.plugins),
+            redeliveries: Redeliveries::of(&options.plugins),
             discarding: Discarding::all(&options.plugins),
             memory: Arc::new(Usage::new(memory_limit)),
             advisories: Advisories::new(options.advisory_support, &ids.generate()),

@@ -129,7 +129,7 @@ impl PolicyEntry {
 
 /// Which of two patterns is asked first: a name before a pattern, a pattern before one that it fits, and
 /// of others the first by name.
-fn order(one: &Destination, other: &Destination) -> Ordering {
+pub fn order(one: &Destination, other: &Destination) -> Ordering {
     match (one.is_pattern(), other.is_pattern()) {
         (false, true) => return Ordering::Less,
         (true, false) => return Ordering::Greater,

@@ -70,7 +70,7 @@ impl Client {
             Acked::Poisoned(messages) => {
                 let unknown = Throwable::new("java.lang.Throwable", "no cause was given");
                 let cause = ack.poison_cause.as_ref().unwrap_or(&unknown);
-                for held in &messages {
+                for held in messages.iter().filter(|held| !self.broker.redelivers(held)) {
                     self.broker.bury_held(consumer, held, cause);
                 }
                 self.broker.consumed(consumer, messages, &mut group);

@@ -374,6 +374,9 @@ impl Client {
         if let Some(queue) = why::asked(&message) {
             return self.broker.answer_why(&queue, &message);
         }
+        if self.broker.options.populate_jmsx_user_id && !self.peer.network {
+            message.user_id = self.info.user_name.clone();
+        }
         let plugins = &self.broker.plugins;
         plugins.dot(&mut message.destination);
         plugins.log(|it| it.log_producer_events, || sending(&message));

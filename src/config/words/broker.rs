@@ -8,8 +8,8 @@ use super::plugin::PLUGINS;
 use super::policy::DESTINATION_POLICY;
 use super::security::TLS_HOLDER;
 use super::standing::{
-    BRIDGE_START, BROKER_PART, CACHED, DISK_CHECK, FLOW_CONTROL, FOREIGN_JMS, JMX, JVM, PROXY,
-    SCHEDULER, SECURITY, SERVED, SHELL, STOPS_ON_ERROR, STORE_FORMAT, VIRTUAL_SUBS,
+    BRIDGE_START, BROKER_PART, CACHED, DISK_CHECK, FLOW_CONTROL, FOREIGN_JMS, JMX, JVM, LOOKED_FOR,
+    PROXY, SCHEDULER, SECURITY, SERVED, SHELL, STOPS_ON_ERROR, STORE_FORMAT, VIRTUAL_SUBS,
 };
 use super::store::{
     JOB_SCHEDULER_HOLDER, PERSISTENCE_ADAPTER, PERSISTENCE_FACTORY, TEMP_DATA_STORE,
@@ -52,7 +52,7 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
     set!("schedulerDirectoryFile", value::path => broker.scheduler_directory, SCHEDULER),
     set!("useJmx", value::boolean => broker.use_jmx, JMX),
     set!("enableStatistics", value::boolean => broker.enable_statistics, JMX),
-    set!("populateJMSXUserID", value::boolean => broker.populate_jmsx_user_id, BROKER_PART),
+    set!("populateJMSXUserID", value::boolean => broker.populate_jmsx_user_id, SERVED),
     set!("useAuthenticatedPrincipalForJMSXUserID", value::boolean =>
         broker.use_authenticated_principal_for_jmsx_user_id, BROKER_PART),
     set!("populateUserNameInMBeans", value::boolean => broker.populate_user_name_in_mbeans, JMX),
@@ -64,7 +64,7 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
     set!("offlineDurableSubscriberTaskSchedule", value::millis =>
         broker.offline_durable_subscriber_task_schedule, SERVED),
     set!("enableMessageExpirationOnActiveDurableSubs", value::boolean =>
-        broker.enable_message_expiration_on_active_durable_subs, BROKER_PART),
+        broker.enable_message_expiration_on_active_durable_subs, LOOKED_FOR),
     set!("useVirtualTopics", value::boolean => broker.use_virtual_topics, SERVED),
     set!("useMirroredQueues", value::boolean => broker.use_mirrored_queues, SERVED),
     set!("useTempMirroredQueues", value::boolean => broker.use_temp_mirrored_queues, SERVED),

@@ -33,7 +33,7 @@ pub(super) static PLUGINS: Words<Config> = Words {
             let options = filled(&TIME_STAMPING, from, reading);
             to.broker.plugins.push(Plugin::TimeStamping(options));
         }),
-        rule!("redeliveryPlugin", PLUGIN, |to, from, reading| {
+        rule!("redeliveryPlugin", SERVED, |to, from, reading| {
             let options = filled(&REDELIVERY, from, reading);
             to.broker.plugins.push(Plugin::Redelivery(options));
         }),
@@ -146,7 +146,7 @@ pub(super) static REDELIVERY_MAP: Words<Redelivery> = Words {
 pub(super) static REDELIVERY_ENTRIES: Words<Redelivery> = Words {
     element: "redeliveryPolicyEntries",
     attributes: &[],
-    children: &[rule!("redeliveryPolicy", PLUGIN, |to, from, reading| {
+    children: &[rule!("redeliveryPolicy", SERVED, |to, from, reading| {
         entry(&REDELIVERY_POLICY, &mut to.entries, from, reading);
     })],
 };
@@ -154,7 +154,7 @@ pub(super) static REDELIVERY_ENTRIES: Words<Redelivery> = Words {
 pub(super) static REDELIVERY_DEFAULT: Words<Redelivery> = Words {
     element: "defaultEntry",
     attributes: &[],
-    children: &[rule!("redeliveryPolicy", PLUGIN, |to, from, reading| {
+    children: &[rule!("redeliveryPolicy", SERVED, |to, from, reading| {
         to.default_entry = Some(filled(&REDELIVERY_POLICY, from, reading).value);
     })],
 };
@@ -176,7 +176,7 @@ pub(super) static REDELIVERY_POLICY: Words<Patterned<RedeliveryPolicy>> = Words 
         set!("useCollisionAvoidance", value::boolean => value.use_collision_avoidance, SERVED),
         set!("collisionAvoidancePercent", value::percent =>
             value.collision_avoidance_percent, SERVED),
-        set!("preDispatchCheck", value::boolean => value.pre_dispatch_check, SERVED),
+        set!("preDispatchCheck", value::boolean => value.pre_dispatch_check, JVM),
     ],
     children: &[Patterned::DESTINATION],
 };

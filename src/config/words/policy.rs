@@ -1,9 +1,7 @@
 //! `<destinationPolicy>`: the attributes of `<policyEntry>`; its children are in [`super::strategy`].
 
 use super::destination::{Patterned, entry};
-use super::standing::{
-    ADVISORY, FLOW_CONTROL, JVM, PAGES, PER_MESSAGE, POLICY, SERVED, STORE_AUDIT,
-};
+use super::standing::{ADVISORY, FLOW_CONTROL, JVM, PAGES, PER_MESSAGE, SERVED, STORE_AUDIT};
 use super::strategy;
 use crate::broker::options::policy::{MessageGroupMap, PolicyEntry, PolicyMap};
 use crate::config::value::{self, Expected};
@@ -84,9 +82,9 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
             value.cursor_memory_high_water_mark, SERVED),
         set!("storeUsageHighWaterMark", value::percent => value.store_usage_high_water_mark, SERVED),
         set!("maxPageSize", value::count => value.max_page_size, PAGES),
-        set!("maxBrowsePageSize", value::count => value.max_browse_page_size, POLICY),
+        set!("maxBrowsePageSize", value::count => value.max_browse_page_size, PAGES),
         set!("expireMessagesPeriod", value::millis_or_none => value.expire_messages_period, SERVED),
-        set!("maxExpirePageSize", value::count => value.max_expire_page_size, POLICY),
+        set!("maxExpirePageSize", value::count => value.max_expire_page_size, PAGES),
         set!("useCache", value::boolean => value.use_cache, PAGES),
         set!("enableAudit", value::boolean => value.enable_audit, STORE_AUDIT),
         set!("maxProducersToAudit", value::count => value.max_producers_to_audit, STORE_AUDIT),
@@ -132,7 +130,7 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         child!("pendingMessageLimitStrategy", strategy::PENDING_LIMIT =>
             value.pending_message_limit, SERVED),
         child!("messageEvictionStrategy", strategy::EVICTION => value.eviction, SERVED),
-        child!("dispatchPolicy", strategy::DISPATCH => value.dispatch_policy, POLICY),
+        child!("dispatchPolicy", strategy::DISPATCH => value.dispatch_policy, SERVED),
         child!("subscriptionRecoveryPolicy", strategy::RECOVERY =>
             value.subscription_recovery, SERVED),
         child!("slowConsumerStrategy", strategy::SLOW_CONSUMER => value.slow_consumer, SERVED),

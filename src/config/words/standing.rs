@@ -55,6 +55,10 @@ pub(in crate::config) const VIRTUAL_SUBS: Standing =
     NotServed("consumers of virtual destinations are not told to other brokers");
 pub(in crate::config) const PLUGIN: Standing = NotServed("the broker works without it");
 pub(in crate::config) const KEPT: Standing = NoEffect("the journal keeps every destination");
+pub(in crate::config) const ONE_ORDER: Standing =
+    NoEffect("all consumers of a topic get each message, in one order");
+pub(in crate::config) const LOOKED_FOR: Standing =
+    NoEffect("expired messages of durable subscriptions are always looked for");
 pub(in crate::config) const QUERY: Standing =
     NotServed("its query is a Java object, so nothing is recovered");
 pub(in crate::config) const SHARED_BUFFER: Standing = NoEffect("each topic keeps its own messages");

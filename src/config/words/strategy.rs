@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::destination::ONE;
-use super::standing::{JVM, QUERY, REPLAY, SERVED, SHARED_BUFFER};
+use super::standing::{JVM, ONE_ORDER, POLICY, QUERY, REPLAY, SERVED, SHARED_BUFFER};
 use crate::broker::options::policy::{
     ConditionalBridgeFilter, Cursor, DeadLetterStrategy, DeadLetterTarget, DispatchPolicy,
     DurableCursor, EvictionOrder, IndividualDeadLetters, MessageEviction, MessageGroupMap,
@@ -196,12 +196,12 @@ pub(super) static DISPATCH: Words<Option<DispatchPolicy>> = Words {
     element: "dispatchPolicy",
     attributes: &[],
     children: &[
-        plain!("roundRobinDispatchPolicy", SERVED, to => *to = Some(DispatchPolicy::RoundRobin)),
-        plain!("strictOrderDispatchPolicy", SERVED, to => *to = Some(DispatchPolicy::StrictOrder)),
-        plain!("priorityDispatchPolicy", SERVED, to => *to = Some(DispatchPolicy::Priority)),
-        plain!("priorityNetworkDispatchPolicy", SERVED, to => *to = Some(DispatchPolicy::PriorityNetwork)),
-        plain!("simpleDispatchPolicy", SERVED, to => *to = Some(DispatchPolicy::Simple)),
-        rule!("clientIdFilterDispatchPolicy", SERVED, |to, from, reading| {
+        plain!("roundRobinDispatchPolicy", ONE_ORDER, to => *to = Some(DispatchPolicy::RoundRobin)),
+        plain!("strictOrderDispatchPolicy", ONE_ORDER, to => *to = Some(DispatchPolicy::StrictOrder)),
+        plain!("priorityDispatchPolicy", ONE_ORDER, to => *to = Some(DispatchPolicy::Priority)),
+        plain!("priorityNetworkDispatchPolicy", POLICY, to => *to = Some(DispatchPolicy::PriorityNetwork)),
+        plain!("simpleDispatchPolicy", ONE_ORDER, to => *to = Some(DispatchPolicy::Simple)),
+        rule!("clientIdFilterDispatchPolicy", POLICY, |to, from, reading| {
             let mut names = ("PTP_CLIENTID".to_owned(), ".PTP".to_owned());
             reading.fill(&CLIENT_ID_FILTER, from, &mut names);
             let (ptp_client_id, ptp_suffix) = names;

@@ -159,22 +159,37 @@ final class Broker implements AutoCloseable {
     }
 
     private static Broker start(List<Integer> ports, Configuration wanted) throws Exception {
-        Broker broker = prepare(ports, wanted);
+        return launched(prepare(ports, text(ports, wanted)));
+    }
+
+    private static Broker launched(Broker broker) throws Exception {
         broker.launch();
         broker.awaitStart();
         return broker;
     }
 
-    /** One of the brokers that share a store; it is not started yet. */
-    static Broker member(Path store, String attributes) throws Exception {
-        return prepare(freePorts(3), new Configuration(true, "", "", SHARED_STORE.formatted(store, attributes)));
+    private static String text(List<Integer> ports, Configuration wanted) {
+        return CONFIGURATION.formatted(ports.get(0), ports.get(1), ports.get(2), wanted.persistent(),
+                wanted.policies(), wanted.elements(), wanted.attributes());
     }
 
-    private static Broker prepare(List<Integer> ports, Configuration wanted) throws Exception {
+    /** One of the brokers that share a store; it is not started yet. */
+    static Broker member(Path store, String attributes) throws Exception {
+        List<Integer> ports = freePorts(3);
+        String elements = SHARED_STORE.formatted(store, attributes);
+        return prepare(ports, text(ports, new Configuration(true, "", "", elements)));
+    }
+
+    /** Starts one from a file that somebody else wrote, but on a port of its own. */
+    static Broker of(Path file) throws Exception {
+        List<Integer> ports = freePorts(1);
+        String text = Files.readString(file).replace("0.0.0.0:61616", "127.0.0.1:" + ports.get(0));
+        return launched(prepare(ports, text));
+    }
+
+    private static Broker prepare(List<Integer> ports, String configuration) throws Exception {
         Path directory = Files.createTempDirectory("openwired-jms");
-        Files.writeString(directory.resolve("activemq.xml"), CONFIGURATION.formatted(
-                ports.get(0), ports.get(1), ports.get(2), wanted.persistent(), wanted.policies(),
-                wanted.elements(), wanted.attributes()));
+        Files.writeString(directory.resolve("activemq.xml"), configuration);
         Broker broker = new Broker(directory, ports);
         Runtime.getRuntime().addShutdownHook(new Thread(broker::destroy));
         return broker;

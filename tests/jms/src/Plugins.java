@@ -21,7 +21,7 @@ import org.apache.activemq.command.ActiveMQTopic;
 final class Plugins extends ConfiguredTest {
     @Override
     Broker.Configuration configuration() {
-        return Broker.Configuration.PLAIN.policies("""
+        return Broker.Configuration.PLAIN.attributes("populateJMSXUserID=\"true\"").policies("""
                 <policyEntry queue="Dying.>"><deadLetterStrategy>
                   <individualDeadLetterStrategy/></deadLetterStrategy></policyEntry>
                 """).elements("""
@@ -66,6 +66,16 @@ final class Plugins extends ConfiguredTest {
         Message message = take(session.createConsumer(queue()));
         equal(0L, message.getJMSTimestamp());
         equal(0L, message.getJMSExpiration());
+    }
+
+    @Test
+    void a_message_says_who_has_sent_it() throws Exception {
+        ActiveMQConnection connection = connect("jms.userName=somebody&jms.password=secret");
+        Session session = auto(connection);
+        Message message = session.createTextMessage("x");
+        message.setStringProperty("JMSXUserID", "somebody else");
+        session.createProducer(queue()).send(message);
+        equal("somebody", take(session.createConsumer(queue())).getStringProperty("JMSXUserID"));
     }
 
     @Test

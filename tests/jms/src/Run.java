@@ -28,7 +28,7 @@ public final class Run {
             Prefetch.class, Producers.class, Expiry.class,
             VirtualTopics.class, VirtualDestinations.class, MirroredQueues.class, Policies.class, DeadLetters.class,
             FlowControl.class, PolicyAdvisories.class, Retroactive.class, SlowTopics.class, SlowConsumers.class,
-            Dispatching.class, Plugins.class, ForcedPersistence.class, Destinations.class,
+            Dispatching.class, Plugins.class, BrokerRedelivery.class, DebianExamples.class, ForcedPersistence.class, Destinations.class,
             RawCommands.class, Advisories.class, WireFormats.class,
             Classics.class, Failover.class, Scale.class, Stopping.class,
             PersistenceAfterStop.class, PersistenceAfterKill.class, XaRecovery.class, Audit.class,
