@@ -5,11 +5,16 @@
 //! stop:  ports close, clients get ShutdownInfo -> connections end -> broker -> store
 //! ```
 //!
-//! * [`stores`] opens what keeps messages.
-//! * [`chores`] is what is done from time to time.
+//! * [`stores`] opens what keeps messages, once [`election`] has found that this node may; [`following`]
+//!   reads along until then. [`role`] is what the node is meanwhile. The [`watchdog`]
+//!   ends a node that hangs; [`chores`] is what is done from time to time.
 
 mod chores;
+mod election;
+mod following;
+pub mod role;
 pub mod stores;
+mod watchdog;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -24,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::role::Role;
 use self::stores::Opened;
 use crate::base::{Clock, machine};
 use crate::broker::options::usage::MemoryLimit;
@@ -72,13 +78,16 @@ pub struct Server {
     stop: CancellationToken,
     /// Told to connectors and connections, once the broker knows that it ends.
     closing: CancellationToken,
+    /// Ends the watchdog.
+    unwatched: CancellationToken,
     tasks: JoinSet<()>,
 }
 
 impl Server {
     /// Starts the broker; on return it accepts connections. `heap_bytes` is the `-Xmx` of ActiveMQ's
-    /// options, of which memory limits may be a percentage. `on_slave` is called when another broker
-    /// has the store and this one waits. Cancelling `stop` takes it down; `None` when that came first.
+    /// options, of which memory limits may be a percentage. `on_role` is called when another broker
+    /// has the store and this one waits, with each news of that, and when the store is its own.
+    /// Cancelling `stop` takes it down; `None` when that came first.
     ///
     /// # Errors
     /// When a port, directory or store cannot be had; then nothing is left running.
@@ -87,7 +96,8 @@ impl Server {
         heap_bytes: Option<u64>,
         clock: Arc<dyn Clock>,
         stop: CancellationToken,
-        on_slave: impl FnOnce() + Send,
+        stall_limit: Option<Duration>,
+        on_role: impl FnMut(Role) + Send,
     ) -> Result<Option<Self>, ServerError> {
         let began = Instant::now();
         let Config { broker: options, connectors, network, store, temp_store, notices, .. } =
@@ -97,7 +107,8 @@ impl Server {
             create_data_directory(&options.data_directory)?;
         }
         let memory_limit = memory_limit(options.system_usage.memory.limit, heap_bytes);
-        let opened = stores::open(&options, store, temp_store, &clock, &stop, on_slave).await?;
+        let opened =
+            stores::open(&options, store, temp_store, &clock, &stop, stall_limit, on_role).await?;
         let Some(Opened { stores, recovered, purge }) = opened else { return Ok(None) };
         let host = gethostname::gethostname();
         let broker = Broker::new(options, memory_limit, &host.to_string_lossy(), clock, stores);
@@ -108,9 +119,13 @@ impl Server {
             broker.purge_recovered_branches(strategy);
         }
         broker.create_destinations().map_err(ServerError::Destinations)?;
+        let unwatched = CancellationToken::new();
+        if let Some(limit) = stall_limit {
+            watchdog::start(broker.journal(), limit, unwatched.clone())?;
+        }
         let (closing, tasks) = (CancellationToken::new(), JoinSet::new());
         let bridges = Arc::default();
-        let mut server = Self { broker, bridges, title, began, stop, closing, tasks };
+        let mut server = Self { broker, bridges, title, began, stop, closing, unwatched, tasks };
         let started = connectors.into_iter().filter(|connector| connector.options.auto_start);
         let listeners = started.map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
         if let Some(first) = listeners.first() {
@@ -143,6 +158,7 @@ impl Server {
 
     /// Starts the bridges to other brokers.
     fn bridge(&mut self, network: Vec<NetworkConnector>) {
+        self.broker.set_explainer(Arc::<Board>::clone(&self.bridges));
         for connector in network.into_iter().filter(|connector| connector.options.auto_start) {
             match supervisors(connector, &self.broker, &self.bridges) {
                 Ok(all) => {
@@ -182,6 +198,7 @@ impl Server {
         if let Err(failure) = tokio::task::spawn_blocking(move || broker.close_stores()).await {
             error!("the store was not closed in order: {failure}");
         }
+        self.unwatched.cancel();
         info!("{} uptime {}", self.title, in_words(self.began.elapsed()));
         info!("{} is shutdown", self.title);
     }

@@ -259,6 +259,21 @@ fn what_would_run_open_is_refused() {
 }
 
 #[test]
+fn a_login_that_the_environment_asks_for_is_not_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("activemq.xml");
+    fs::write(&file, format!("<broker xmlns='{CORE}'/>")).unwrap();
+    let mut environment = Environment::default();
+    environment.variables.insert("ACTIVEMQ_CONNECTION_USER".into(), "system".into());
+    environment.variables.insert("ACTIVEMQ_CONNECTION_PASSWORD".into(), String::new());
+    let report = config::check(&Source::File(file), &environment);
+    let faults: Vec<_> = report.faults.iter().map(ToString::to_string).collect();
+    let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+    let expected = "the environment: ACTIVEMQ_CONNECTION_USER: is not served yet, and without it";
+    assert!(fault.starts_with(expected), "{fault}");
+}
+
+#[test]
 fn stores_that_are_gone_say_what_to_use() {
     let stores = [
         ("<jdbcPersistenceAdapter dataSource='#ds'/>", "there is no SQL store; use <kahaDB"),

@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openwired::client::{
     AckMode, BrokerUrl, Connection, Consumer, Credentials, ProducerOptions, Subscription, message,
@@ -13,6 +13,7 @@ use openwired::client::{
 use openwired::openwire::{Destination, DestinationKind, Message};
 use support::activemq::ActiveMq;
 use support::daemon::Daemon;
+use support::proxy::Proxy;
 
 const SOON: Option<Duration> = Some(Duration::from_secs(20));
 const SHORTLY: Option<Duration> = Some(Duration::from_millis(300));
@@ -34,6 +35,12 @@ impl Side {
 
 fn ours(name: &str, inside: &str) -> Side {
     Side::Ours(Daemon::with(&support::daemon::named_configuration(name, inside, 0)))
+}
+
+/// One that keeps its messages.
+fn stored(name: &str, inside: &str) -> Side {
+    let configuration = support::daemon::named_configuration(name, inside, 0);
+    Side::Ours(Daemon::with(&configuration.replace("persistent=\"false\"", "persistent=\"true\"")))
 }
 
 fn classic(name: &str, inside: &str) -> Side {
@@ -221,6 +228,13 @@ async fn duplex_between_ours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn duplex_between_ours_with_stores() {
+    let b = stored("b", "");
+    let a = stored("a", &connector(&b, "duplex='true'"));
+    both_ways(&a, &b).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn duplex_to_activemq() {
     let b = classic("b", "");
     let a = ours("a", &connector(&b, "duplex='true'"));
@@ -232,4 +246,173 @@ async fn duplex_from_activemq() {
     let b = ours("b", "");
     let a = classic("a", &connector(&b, "duplex='true'"));
     both_ways(&a, &b).await;
+}
+
+fn why(side: &Side, queue: &str) -> String {
+    let Side::Ours(daemon) = side else { panic!("only ours can be asked") };
+    let asked = daemon.home().command(&["why", queue, "--brokerUrl", &daemon.url()]).output();
+    let asked = asked.unwrap();
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+    String::from_utf8(asked.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_takes_here_any_more_goes_back_to_where_the_consumers_are() {
+    let b = ours("b", "");
+    let a = ours("a", &connector(&b, "duplex='true'"));
+    let (near, far) = (connect(&a, None).await, connect(&b, None).await);
+    let queue = Destination::queue("MOVES");
+    // A consumer that takes one of ten draws all of them over.
+    let slow = Subscription { prefetch: Some(1), ..Subscription::to(queue.clone()) };
+    let session = far.session(AckMode::Individual).await.unwrap();
+    let leaves = session.consumer(&slow).await.unwrap();
+    send(&near, &queue, (0..10).map(|n| n.to_string())).await;
+    let first = leaves.receive(SOON).await.unwrap().unwrap();
+    leaves.acknowledge(&first).await.unwrap();
+    while !why(&b, "MOVES").contains("8 messages wait") {
+        tokio::task::yield_now().await;
+    }
+    let told = why(&a, "MOVES");
+    assert!(
+        told.contains("queue://MOVES: 0 messages wait") && told.contains("bridge nc"),
+        "{told}"
+    );
+    leaves.close().await.unwrap();
+    let consumer = consumer(&near, &Subscription::to(queue)).await;
+    for n in 1..10 {
+        assert_eq!(text(&consumer, SOON).await, Some(n.to_string()));
+    }
+    assert_eq!(text(&consumer, SHORTLY).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_messages_wait_is_said_of_bridges_too() {
+    let b = ours("b", "");
+    let excluded = "<networkConnectors><networkConnector name='nc' uri='static:(URL)'>\
+         <excludedDestinations><queue physicalName='SECRET.>'/></excludedDestinations>\
+         </networkConnector><networkConnector name='dead' uri='static:(tcp://127.0.0.1:1)'/>\
+         </networkConnectors>";
+    let a = ours("a", &excluded.replace("URL", &b.url()));
+    let near = connect(&a, None).await;
+    send(&near, &Destination::queue("SECRET.Q"), std::iter::once("x".to_owned())).await;
+    send(&near, &Destination::queue("Q"), std::iter::once("x".to_owned())).await;
+    let mut told = String::new();
+    while !told.contains("Connection refused") || !told.contains("is connected") {
+        told = why(&a, "SECRET.Q");
+    }
+    assert!(told.contains("queue://SECRET.Q: 1 messages wait, 0 are with consumers"), "{told}");
+    assert!(told.contains("nobody takes from it"), "{told}");
+    assert!(told.contains("bridge nc to tcp://127.0.0.1"), "{told}");
+    assert!(told.contains("excludes this queue"), "{told}");
+    assert!(told.contains("bridge dead to tcp://127.0.0.1:1 is not connected"), "{told}");
+    let told = why(&a, "queue://Q");
+    assert!(told.contains("is connected, but b has no consumer of it"), "{told}");
+    assert!(why(&a, "NOT.THERE").contains("queue://NOT.THERE is not there"));
+}
+
+/// A peer dies after each number of frames in turn, from the accepted connection on, while messages flow
+/// both ways.
+async fn survives_deaths_at_every_step(b: Side, once: bool) {
+    const STEPS: usize = 40;
+    let to = b.url().replace("tcp://", "");
+    let proxy = Proxy::start(to, STEPS).await;
+    let bridge = format!(
+        "<networkConnectors><networkConnector name='nc' duplex='true' \
+         uri='static:(tcp://127.0.0.1:{})'/></networkConnectors>",
+        proxy.port
+    );
+    let a = ours("a", &bridge);
+    let (near, far) = (connect(&a, None).await, connect(&b, None).await);
+    let mut all = Vec::new();
+    for (name, from, to) in [("THERE", near.clone(), far.clone()), ("BACK", far, near)] {
+        let queue = Destination::queue(name);
+        let consumer = consumer(&to, &Subscription::to(queue.clone())).await;
+        let seen = std::sync::Arc::clone(&proxy.connections);
+        let sending = tokio::spawn(async move {
+            let session = from.session(AckMode::Auto).await.unwrap();
+            let producer = session.producer(Some(queue), ProducerOptions::default()).await.unwrap();
+            let mut sent = 0;
+            let mut pace = tokio::time::interval(Duration::from_millis(5));
+            // Until a connection is passed whole, and some more.
+            let mut more = 50;
+            while more > 0 {
+                pace.tick().await;
+                producer.send(message::text(&sent.to_string())).await.unwrap();
+                sent += 1;
+                let whole = seen.load(std::sync::atomic::Ordering::Acquire) > STEPS;
+                more -= usize::from(whole);
+            }
+            sent
+        });
+        all.push((consumer, sending));
+    }
+    for (consumer, sending) in all {
+        let mut heard = Vec::new();
+        let sent = sending.await.unwrap();
+        while let Some(body) = text(&consumer, Some(Duration::from_secs(2))).await {
+            heard.push(body.parse::<usize>().unwrap());
+        }
+        if !once {
+            // ActiveMQ does not know what was sent before.
+            heard.sort_unstable();
+            heard.dedup();
+        }
+        assert_eq!(heard, (0..sent).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_dies_at_any_step_costs_nothing() {
+    survives_deaths_at_every_step(ours("b", ""), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_activemq_that_dies_at_any_step_costs_nothing() {
+    survives_deaths_at_every_step(classic("b", ""), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_master_takes_the_bridge_over_from_one_that_hangs() {
+    let b = ours("b", "");
+    let inside = connector(&b, "duplex='true'");
+    let first = ours("a", &inside);
+    let (near, far) = (connect(&first, None).await, connect(&b, None).await);
+    carries(&near, &far, "FIRST", 10, false).await;
+    let Side::Ours(frozen) = &first else { panic!() };
+    frozen.process.signal("STOP");
+    // Of the same name, as the nodes of a group are; its socket to the peer lives as long as it.
+    let second = ours("a", &inside);
+    let near = connect(&second, None).await;
+    let began = Instant::now();
+    carries(&near, &far, "SECOND", 10, false).await;
+    carries(&far, &near, "SECOND.BACK", 10, false).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    frozen.process.signal("CONT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_list_of_brokers_the_one_that_answers_gets_the_bridge() {
+    let (one, other) = (ours("b", ""), ours("b", ""));
+    let proxy = Proxy::start(other.url().replace("tcp://", ""), 1).await;
+    for scheme in ["masterslave:(LIST)", "static:(failover:(LIST)?maxReconnectAttempts=0)"] {
+        // A port where nobody is, and one where somebody hangs up once.
+        let list = format!(
+            "tcp://127.0.0.1:1,tcp://127.0.0.1:{}",
+            if scheme.starts_with("master") { proxy.port.to_string() } else { port(&one) }
+        );
+        let uri = scheme.replace("LIST", &list);
+        let inside = format!(
+            "<networkConnectors><networkConnector name='nc' duplex='true' uri='{uri}'/>\
+             </networkConnectors>"
+        );
+        let a = ours("a", &inside);
+        let to = if scheme.starts_with("master") { &other } else { &one };
+        let (near, far) = (connect(&a, None).await, connect(to, None).await);
+        carries(&near, &far, "LISTED", 20, true).await;
+        carries(&far, &near, "LISTED.BACK", 20, true).await;
+    }
+}
+
+fn port(side: &Side) -> String {
+    side.url().rsplit(':').next().unwrap().to_owned()
 }

@@ -56,7 +56,7 @@ pub(crate) enum Storage {
 }
 
 impl Storage {
-    fn configuration(self, port: u16, data: &Path) -> String {
+    fn configuration(self, port: u16, data: &Path, network: &str) -> String {
         let (persistent, memory) = match self {
             Self::Memory => ("false", "256 mb"),
             Self::Disk => ("true", "700 mb"),
@@ -66,6 +66,7 @@ impl Storage {
             .replace("@DATA@", &data.display().to_string())
             .replace("@PERSISTENT@", persistent)
             .replace("@MEMORY@", memory)
+            .replace("@NETWORK@", network)
     }
 }
 
@@ -94,9 +95,31 @@ pub(crate) struct Usage {
 impl Broker {
     /// Starts a broker, and returns when it has accepted a client.
     pub(crate) fn start(kind: Kind, storage: Storage, runtime: &Runtime) -> anyhow::Result<Self> {
+        Self::start_with(kind, storage, runtime, "")
+    }
+
+    /// Starts one that has a bridge to this one.
+    pub(crate) fn start_bridged(
+        &self,
+        storage: Storage,
+        runtime: &Runtime,
+    ) -> anyhow::Result<Self> {
+        let uri = format!("static:({})", self.url());
+        let network = format!(
+            "<networkConnectors><networkConnector name=\"duel\" uri=\"{uri}\"/></networkConnectors>"
+        );
+        Self::start_with(self.kind, storage, runtime, &network)
+    }
+
+    fn start_with(
+        kind: Kind,
+        storage: Storage,
+        runtime: &Runtime,
+        network: &str,
+    ) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("duel").tempdir()?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let configuration = storage.configuration(port, directory.path());
+        let configuration = storage.configuration(port, directory.path(), network);
         fs::write(directory.path().join(CONFIGURATION_FILE), configuration)?;
         let begin = Instant::now();
         let process = spawn(kind, &directory)?;

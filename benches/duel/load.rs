@@ -63,6 +63,12 @@ impl Way<'_> {
         self.tool("producer", &how)?.finish()
     }
 
+    /// Sends messages that are not stored, as fast as it goes.
+    pub(crate) fn fill_transient(&self, bytes: usize) -> anyhow::Result<Value> {
+        let bytes = bytes.to_string();
+        self.tool("producer", &["--persistent", "false", "--messageSize", &bytes])?.finish()
+    }
+
     /// Receives all messages of one client's way.
     pub(crate) fn drain(&self) -> anyhow::Result<Value> {
         let patience = TIMEOUT.as_millis().to_string();

@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench duel -- [SCENARIO…] [--check]`; see `benches/README.md`.
 
+mod bridge;
 mod brokers;
 mod java;
 mod load;

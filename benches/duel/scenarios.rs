@@ -1,5 +1,6 @@
 //! What the brokers have to do: the list, and those scenarios that need no disk.
 
+use crate::bridge::bridge;
 use crate::brokers::{Kind, Storage};
 use crate::load::{self, Way};
 use crate::persistent::{backlog, pinned, stall, sync, transacted};
@@ -41,6 +42,7 @@ pub(crate) const ALL: [Scenario; 12] = [
     Scenario { name: "queues", about: "100,000 empty queues", run: queues },
     Scenario { name: "sync", about: "persistent messages, each confirmed alone", run: sync },
     Scenario { name: "transacted", about: "transactions of 100 messages", run: transacted },
+    Scenario { name: "bridge", about: "a backlog over a bridge, 1 KiB", run: bridge },
     Scenario { name: "stall", about: "transactions of 2,000 messages received", run: stall },
     Scenario { name: "pinned", about: "one old message while others come and go", run: pinned },
     Scenario { name: "backlog", about: "fill, kill, start again, drain", run: backlog },

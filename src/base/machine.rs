@@ -1,4 +1,4 @@
-//! What the machine grants this process.
+//! What the machine grants this process, and which start of it this is.
 
 use std::fs;
 use std::path::Path;
@@ -16,6 +16,12 @@ fn available_memory_below(root: &Path) -> Option<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let limits = groups.lines().filter_map(|line| limit_of_group(root, line));
     machine.into_iter().chain(limits).min()
+}
+
+/// Names the time since the last start of the machine. `None` where the system does not say.
+pub fn boot_id() -> Option<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned())
 }
 
 fn total_of_meminfo(text: &str) -> Option<u64> {

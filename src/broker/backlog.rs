@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::queue::Effects;
+use crate::base::ChunkMap;
 use crate::openwire::Message;
 use crate::store::{Fetched, Key, Location, Stored};
 
@@ -108,7 +109,7 @@ pub struct Page {
 /// What waits, by key.
 #[derive(Debug, Default)]
 pub struct Backlog {
-    held: BTreeMap<Key, Held>,
+    held: ChunkMap<Key, Held>,
     resident: usize,
     resident_bytes: usize,
     /// When what can expire does. May name messages that have left while they were cold.
@@ -124,7 +125,7 @@ impl Backlog {
     pub fn restored(messages: BTreeMap<Key, Stored>) -> Self {
         let expires = messages.iter().filter(|(_, stored)| stored.expiration > 0);
         let expiry = expires.map(|(key, stored)| (stored.expiration, *key)).collect();
-        let held = messages.iter().map(|(key, stored)| (*key, Held::stored(stored))).collect();
+        let held = messages.into_iter().map(|(key, stored)| (key, Held::stored(&stored))).collect();
         Self { held, expiry, ..Self::default() }
     }
 
@@ -151,15 +152,15 @@ impl Backlog {
     }
 
     pub fn first_key(&self) -> Option<Key> {
-        self.held.first_key_value().map(|(key, _)| *key)
+        self.held.first_key()
     }
 
     pub fn range(&self, from: Key) -> impl Iterator<Item = (Key, &Held)> {
-        self.held.range(from..).map(|(key, held)| (*key, held))
+        self.held.range(from)
     }
 
     pub fn get(&self, key: Key) -> Option<&Held> {
-        self.held.get(&key)
+        self.held.get(key)
     }
 
     pub fn insert(&mut self, key: Key, held: Held) {
@@ -175,7 +176,7 @@ impl Backlog {
     }
 
     pub fn take(&mut self, key: Key) -> Option<Held> {
-        let held = self.held.remove(&key)?;
+        let held = self.held.remove(key)?;
         if let Some(message) = &held.message {
             self.resident -= 1;
             self.resident_bytes -= message.memory_bytes();
@@ -187,7 +188,7 @@ impl Backlog {
     }
 
     /// Takes out everything.
-    pub fn take_all(&mut self) -> BTreeMap<Key, Held> {
+    pub fn take_all(&mut self) -> ChunkMap<Key, Held> {
         let Self { held, .. } = std::mem::take(self);
         held
     }
@@ -196,7 +197,7 @@ impl Backlog {
     ///
     /// Returns bytes of its old place, and bytes of memory that became free. `None`: it is not here.
     pub fn placed(&mut self, key: Key, at: Location, near: Near) -> Option<(u64, usize)> {
-        let held = self.held.get_mut(&key)?;
+        let held = self.held.get_mut(key)?;
         let before = std::mem::replace(&mut held.at, at);
         let far = self.resident > near.messages || self.resident_bytes > near.bytes;
         let freed = if far { self.cool(key) } else { 0 };
@@ -205,18 +206,18 @@ impl Backlog {
 
     /// A message that memory alone keeps is given to the temporary store, which tells when it has it.
     pub fn spill(&mut self, key: Key) -> Option<Arc<Message>> {
-        let held = self.held.get_mut(&key).filter(|held| held.keeper == Keeper::Memory)?;
+        let held = self.held.get_mut(key).filter(|held| held.keeper == Keeper::Memory)?;
         held.keeper = Keeper::Temporary;
         held.message.clone()
     }
 
     pub fn holds(&self, key: Key, at: Location) -> bool {
-        self.held.get(&key).is_some_and(|held| held.at == at)
+        self.held.get(key).is_some_and(|held| held.at == at)
     }
 
     /// Drops a body that can be read back. Returns the bytes of memory that became free.
     fn cool(&mut self, key: Key) -> usize {
-        let Some(held) = self.held.get_mut(&key).filter(|held| !held.at.is_none()) else {
+        let Some(held) = self.held.get_mut(key).filter(|held| !held.at.is_none()) else {
             return 0;
         };
         let bytes = held.bytes();
@@ -233,7 +234,7 @@ impl Backlog {
         if self.fetching {
             return None;
         }
-        let cold = self.held.range(at..).filter(|(_, held)| held.message.is_none());
+        let cold = self.held.range(at).filter(|(_, held)| held.message.is_none());
         let mut wanted = Vec::new();
         let mut keeper = None;
         let mut bytes = 0;
@@ -244,7 +245,7 @@ impl Backlog {
                 break;
             }
             keeper = Some(held.keeper);
-            wanted.push((*key, held.at));
+            wanted.push((key, held.at));
         }
         self.fetching = !wanted.is_empty();
         Some(Page { keeper: keeper?, wanted })
@@ -258,7 +259,7 @@ impl Backlog {
             return None;
         }
         let first = self.held.iter().find(|(_, held)| held.message.is_none());
-        let first = first.map(|(key, _)| *key)?;
+        let first = first.map(|(key, _)| key)?;
         self.page_from(first)
     }
 
@@ -276,8 +277,7 @@ impl Backlog {
         for (key, fetched) in page {
             match fetched {
                 Fetched::Message(message) => {
-                    if let Some(held) =
-                        self.held.get_mut(&key).filter(|held| held.message.is_none())
+                    if let Some(held) = self.held.get_mut(key).filter(|held| held.message.is_none())
                     {
                         let bytes = message.memory_bytes();
                         arrival.taken_bytes += bytes;
@@ -293,8 +293,8 @@ impl Backlog {
                 }
                 Fetched::Moved => {}
                 Fetched::Damaged(why) => {
-                    if self.held.get(&key).is_some_and(|held| held.message.is_none()) {
-                        self.held.remove(&key);
+                    if self.held.get(key).is_some_and(|held| held.message.is_none()) {
+                        self.held.remove(key);
                         arrival.damaged.push(why);
                     }
                 }
@@ -311,7 +311,7 @@ impl Backlog {
             self.expiry.first().copied().filter(|(time, _)| *time < now_ms)
         {
             self.expiry.remove(&(time, key));
-            match self.held.get(&key) {
+            match self.held.get(key) {
                 Some(held) if held.message.is_some() => over.push(key),
                 Some(_) => cold.push(key),
                 None => {}

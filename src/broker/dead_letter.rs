@@ -11,6 +11,7 @@ use super::options::plugin::DiscardingDlq;
 use super::options::policy::{DeadLetterStrategy, DeadLetterTarget, IndividualDeadLetters};
 use super::region::Cell;
 use super::subscription::durable::DurableKey;
+use crate::base::fail_point::fail_point;
 use crate::openwire::map::{PrimitiveMap, Value};
 use crate::openwire::{Destination, DestinationKind, Message, Throwable};
 
@@ -83,6 +84,7 @@ impl Broker {
         }
         let letter = dead_letter(&policy.dead_letter, message, from, durable, cause, now_ms);
         let Some(mut letter) = letter else { return };
+        fail_point!("dlq.before_move");
         self.plugins.stamp_letter(&mut letter);
         let grave = letter.destination.clone();
         match self.route(letter, false) {

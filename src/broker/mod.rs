@@ -6,7 +6,7 @@
 //! * `placing` is the way of a message into its destination; [`forwarding`] says where copies go.
 //! * [`subscription`] is a consumer: its window, its filter, where its messages go.
 //! * [`outbox`] is what a connection has to write; [`refusal`] what a client may not have.
-//! * [`arrivals`] is what came over bridges lately.
+//! * [`arrivals`] is what came over bridges lately; [`why`] says why messages wait.
 //! * [`transaction`], [`advisory`], [`mod@dead_letter`], [`groups`], [`usage`], [`policy`], [`plugins`],
 //!   [`statistics`], [`recovery`], [`eviction`], [`redelivery`] hold one matter each; [`options`] is what a configuration
 //!   can ask; `restore` brings back what the journal had.
@@ -47,10 +47,11 @@ pub mod timer;
 pub mod topic;
 pub mod transaction;
 pub mod usage;
+pub mod why;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
@@ -76,7 +77,7 @@ use crate::openwire::{
     BrokerId, BrokerInfo, ConnectionId, ConnectionInfo, ConsumerInfo, Destination, DestinationInfo,
     XaTransactionId,
 };
-use crate::store::{Group, OwnerId, RecoveredOwner};
+use crate::store::{Group, Journal, OwnerId, RecoveredOwner};
 
 pub use crate::store::Ticket;
 pub use client::{Client, Pulled, Room, Wait};
@@ -119,6 +120,8 @@ pub struct Broker {
     branches: Mutex<HashMap<XaTransactionId, Transaction>>,
     /// Held while a bridge's message goes to its destination. Taken before all other locks.
     arrivals: Mutex<Arrivals>,
+    /// Who says of the bridges why messages wait.
+    explainer: OnceLock<Arc<dyn why::Explains>>,
     /// Temporary destinations of clients of other brokers, with the brokers between.
     mirrored: Mutex<HashMap<Arc<Destination>, Vec<Option<BrokerId>>>>,
     /// Numbers messages as they arrive (brokerSequenceId).
@@ -163,6 +166,7 @@ impl Broker {
             durables: Mutex::default(),
             branches: Mutex::default(),
             arrivals: Mutex::default(),
+            explainer: OnceLock::new(),
             mirrored: Mutex::default(),
             sequence: AtomicI64::new(0),
             url: Mutex::default(),
@@ -211,6 +215,16 @@ impl Broker {
             broker_url: Some(self.url().into()),
             ..BrokerInfo::default()
         }
+    }
+
+    /// What keeps persistent messages.
+    pub fn journal(&self) -> Option<Journal> {
+        self.stores.journal.clone()
+    }
+
+    /// Whether the store is still ours: who has lost it says nothing more to anybody.
+    pub fn is_owner(&self) -> bool {
+        self.stores.journal.as_ref().is_none_or(Journal::check_owner)
     }
 
     /// Writes what waits and closes the stores. To be called when all connections have ended.

@@ -64,10 +64,21 @@ impl Broker {
     pub(super) fn route(&self, message: Message, wanted: bool) -> Result<Ticket, Refusal> {
         let mut group = Group { wanted, ..Group::default() };
         let mut placements = Vec::new();
+        let (is_persistent, expiration) = (message.persistent, message.expiration);
         let placed = self.place(message, &mut group, &mut placements);
-        let ticket = self.append(group);
+        let may_be_dead = is_persistent && expiration > 0;
+        let ticket = self.append_or_wait(group, may_be_dead);
         placements.into_iter().for_each(|placement| self.put(placement));
         placed.map(|()| ticket)
+    }
+
+    /// Appends a group. One that is empty although it was for a message that `may_be_dead` is as durable
+    /// as the dead letter, which was appended before.
+    pub(super) fn append_or_wait(&self, group: Group, may_be_dead: bool) -> Ticket {
+        if may_be_dead && group.entries.is_empty() {
+            return self.written(group.wanted);
+        }
+        self.append(group)
     }
 
     /// Finds the place that a message will have at its destination, or copies of it at each of a

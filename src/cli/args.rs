@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::load::{ConsumerArgs, ProducerArgs};
+use super::why::WhyArgs;
 
 /// An OpenWire message broker that takes the place of ActiveMQ Classic.
 #[derive(Debug, Parser)]
@@ -89,6 +90,8 @@ pub(super) enum Command {
     /// Looks into a store that no broker needs to serve; changes nothing.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Says why messages of a queue wait: for whom, and what keeps them.
+    Why(WhyArgs),
     /// Sends messages.
     Producer(ProducerArgs),
     /// Receives messages.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::args::{Common, Configuration};
 use super::layout::Layout;
 use super::pid_file::PidFile;
+use super::status_file::StatusFile;
 use super::{daemon, log, source};
 use crate::base::SystemClock;
 use crate::config;
+use crate::server::role::Role;
 use crate::server::{Server, create_data_directory};
 
 /// Threads that serve connections, at most; more cores than that help no broker.
@@ -75,15 +78,27 @@ async fn serve(layout: &Layout, config: config::Config, detached: bool) -> anyho
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let clock = Arc::new(SystemClock);
-    // A slave is up, too: whoever starts a node is not kept waiting for it to become master.
-    let on_slave = || {
-        if detached && let Err(failure) = daemon::report_ready(layout) {
+    let mut status = StatusFile::beside(&layout.pid_file);
+    let mut is_slave = false;
+    let on_role = |role: Role| {
+        if let Err(failure) = status.say(&role) {
+            tracing::warn!("{failure:#}");
+        }
+        // A slave is up, too: whoever starts a node is not kept waiting for it to become master.
+        let becomes_slave = matches!(role, Role::Slave { .. }) && !is_slave;
+        is_slave |= becomes_slave;
+        if detached
+            && becomes_slave
+            && let Err(failure) = daemon::report_ready(layout)
+        {
             tracing::warn!("{failure:#}");
         }
     };
+    let stall_limit = stall_limit(&layout.definitions)?;
     let running = async {
         let started =
-            Server::start(config, layout.heap_bytes, clock, stop.clone(), on_slave).await?;
+            Server::start(config, layout.heap_bytes, clock, stop.clone(), stall_limit, on_role)
+                .await?;
         let Some(server) = started else { return Ok(()) };
         if detached {
             daemon::report_ready(layout)?;
@@ -105,6 +120,30 @@ async fn serve(layout: &Layout, config: config::Config, detached: bool) -> anyho
         tracing::debug!("{name}: stopping");
         stop.cancel();
     }
+}
+
+/// How long a master may do nothing, in milliseconds, as `-D` says; 0 for ever.
+const STALL_LIMIT: &str = "openwired.stallLimit";
+const STALL_LIMIT_DEFAULT_MS: u64 = 5000;
+/// A shorter time could be that of a busy machine.
+const STALL_LIMIT_MIN_MS: u64 = 1000;
+
+fn stall_limit(definitions: &[(String, String)]) -> anyhow::Result<Option<Duration>> {
+    let said = definitions.iter().rev().find(|(name, _)| name == STALL_LIMIT);
+    let ms = match said {
+        None => STALL_LIMIT_DEFAULT_MS,
+        Some((name, text)) => text
+            .parse()
+            .ok()
+            .filter(|ms| *ms == 0 || *ms >= STALL_LIMIT_MIN_MS)
+            .with_context(|| {
+                format!(
+                    "-D{name}={text} is no number of milliseconds: say 0 for never, or at least \
+                     {STALL_LIMIT_MIN_MS}"
+                )
+            })?,
+    };
+    Ok((ms > 0).then(|| Duration::from_millis(ms)))
 }
 
 /// What ActiveMQ prints before its log begins.

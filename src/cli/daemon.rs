@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal};
 use super::args::{Common, Configuration};
 use super::layout::Layout;
 use super::pid_file::{self, State};
+use super::status_file;
 
 /// How often `stop` looks whether the process is gone.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -199,12 +200,19 @@ pub(super) fn restart(
     status(layout)
 }
 
-/// Says whether the broker of this data directory runs.
+/// Says whether the broker of this data directory runs, whether it is master or slave, and of which master.
 pub(super) fn status(layout: &Layout) -> anyhow::Result<ExitCode> {
     if let State::Running(pid) = pid_file::state(&layout.pid_file)? {
         println!("ActiveMQ is running (pid '{}')", pid.as_raw_nonzero());
+        if let Some(status) = status_file::read(&layout.pid_file)? {
+            println!("{}", status.of_running());
+        }
         return Ok(ExitCode::SUCCESS);
     }
     println!("ActiveMQ not running");
+    if let Some(said) = status_file::read(&layout.pid_file)?.and_then(|status| status.of_stopped())
+    {
+        println!("{said}");
+    }
     Ok(ExitCode::FAILURE)
 }

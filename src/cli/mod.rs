@@ -2,8 +2,8 @@
 //!
 //! * [`args`] is what may be said; [`layout`] where things lie; [`source`] which configuration is meant.
 //! * [`daemon`] starts, stops and looks for the broker in the background by its [`pid_file`];
-//!   [`console`] runs it.
-//! * [`load`] sends and receives; [`store`] looks into a store.
+//!   [`console`] runs it and keeps its [`status_file`].
+//! * [`load`] sends and receives; [`store`] looks into a store; [`why`] asks why messages wait.
 //!
 //! Exit codes: 0 done; 1 it failed, or `status` found no broker; 2 the command line makes no sense, or
 //! `check` found what would not be served.
@@ -16,7 +16,9 @@ mod load;
 mod log;
 mod pid_file;
 mod source;
+mod status_file;
 mod store;
+mod why;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,8 @@ use crate::config;
 
 /// Does what the command line says.
 pub fn run() -> ExitCode {
+    #[cfg(feature = "fail-points")]
+    crate::base::fail_point::arm();
     let cli = Cli::parse();
     match dispatch(&cli) {
         Ok(code) => code,
@@ -84,6 +88,10 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Store(command) => {
             log::to_stderr(common.log.as_deref())?;
             store::run(command)
+        }
+        Command::Why(args) => {
+            log::to_stderr(common.log.as_deref())?;
+            why::run(args)
         }
         Command::Producer(args) => {
             log::to_stderr(common.log.as_deref())?;

@@ -1,4 +1,5 @@
-//! What follows from all words together: names and directories that are not said, and warnings.
+//! What follows from all words together: names and directories that are not said, and warnings; and
+//! what the variables of ActiveMQ's image ask for.
 
 use std::path::{Path, PathBuf};
 
@@ -6,8 +7,20 @@ use super::Config;
 use super::connector::is_loopback;
 use super::notice::Weight;
 use super::place::Place;
-use super::vocabulary::Reading;
+use super::vocabulary::{Reading, Standing};
+use super::web;
+use super::words::standing::{JMX, SECURITY};
 use crate::store::options::StoreOptions;
+
+/// Variables from which ActiveMQ's image writes users into its configuration.
+const USERS_OF_IMAGE: [(&str, Standing); 6] = [
+    ("ACTIVEMQ_CONNECTION_USER", SECURITY),
+    ("ACTIVEMQ_CONNECTION_PASSWORD", SECURITY),
+    ("ACTIVEMQ_WEB_USER", web::CONSOLE),
+    ("ACTIVEMQ_WEB_PASSWORD", web::CONSOLE),
+    ("ACTIVEMQ_JMX_USER", JMX),
+    ("ACTIVEMQ_JMX_PASSWORD", JMX),
+];
 
 /// Settles where messages are kept, once the broker's own words are read.
 pub(super) fn store(config: &mut Config, reading: &mut Reading) {
@@ -22,6 +35,7 @@ pub(super) fn store(config: &mut Config, reading: &mut Reading) {
 pub(super) fn finish(config: &mut Config, reading: &mut Reading) {
     name(config, reading);
     directories(config);
+    users(reading);
     warnings(config, reading);
 }
 
@@ -58,6 +72,15 @@ fn directories(config: &mut Config) {
     or(&mut broker.temp_data_directory, own.join("tmp_storage"));
     if let Some(temp) = &broker.temp_data_directory {
         or(&mut temp_store.directory, temp.clone());
+    }
+}
+
+fn users(reading: &mut Reading) {
+    let at = Place::whole(Path::new("the environment"));
+    for (name, standing) in USERS_OF_IMAGE {
+        if reading.properties.variables.get(name).is_some_and(|value| !value.is_empty()) {
+            reading.say(standing, name.to_owned(), &at);
+        }
     }
 }
 

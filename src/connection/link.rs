@@ -365,6 +365,10 @@ where
 
     /// Ready when nothing waits to be written; says whether something was.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Failure>> {
+        // One that was stopped for long may have been deposed meanwhile.
+        if !self.conversation.broker.is_owner() {
+            return Poll::Pending;
+        }
         let Conversation { outbox, bridge, .. } = &mut self.conversation;
         let written = self.writer.poll_write(context, &mut self.stream, outbox, bridge);
         for undeliverable in self.writer.take_undeliverable() {

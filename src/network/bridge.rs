@@ -19,6 +19,8 @@ use super::demand::{Change, Demand, Ends};
 use super::options::NetworkOptions;
 use super::status::Status;
 use crate::base::Clock;
+use crate::base::bug::planted_bug;
+use crate::base::fail_point::fail_point;
 use crate::base::id::IdGenerator;
 use crate::broker::{Broker, Client, Delivery, Outbox, Peer, Refusal};
 use crate::connection::Failure;
@@ -403,6 +405,7 @@ impl DemandBridge {
                 flow.rested = Duration::ZERO;
                 let ack = ack(consumer, &sent, ack_type::INDIVIDUAL, None);
                 self.status.forwarded();
+                fail_point!("bridge.after_remote_ack");
                 self.acknowledge(&ack);
             }
             Some(why) if is_gone(why, sent.destination.as_deref()) => {
@@ -427,6 +430,7 @@ impl DemandBridge {
     }
 
     fn acknowledge(&self, ack: &MessageAck) {
+        fail_point!("bridge.before_local_ack");
         if let Err(refusal) = self.client.ack(ack) {
             tracing::warn!("a message that {} has stays here: {refusal}", self.name());
         }
@@ -546,13 +550,14 @@ impl Bridge for DemandBridge {
         let Some(message) = delivery.message.as_ref().filter(|_| live) else {
             return Forwarded::Nothing;
         };
+        fail_point!("bridge.before_forward");
         let copy = self.message_for_peer(delivery, message);
         let sent = Sent {
             consumer: id.value,
             message_id: message.message_id.clone(),
             destination: delivery.destination.clone(),
         };
-        if copy.response_required {
+        if copy.response_required && !planted_bug!("ack-before-answer") {
             if let Some(flow) = self.flows.get_mut(&id.value) {
                 flow.unanswered += 1;
             }

@@ -25,14 +25,16 @@ use crate::broker::{Broker, Outbox};
 use crate::connection::{Failure, serve_dialled};
 use crate::openwire::BrokerId;
 
-/// How long a peer that was asked may stay silent, at first; doubles while it stays silent although it
-/// can be reached, as one does that is overloaded.
+/// How long a peer that was asked may stay silent, at first; doubles while it stays silent again and again
+/// although it can be reached, as one does that is overloaded.
 const PATIENCE_MIN: Duration = Duration::from_millis(350);
 const PATIENCE_MAX: Duration = Duration::from_secs(30);
 /// Longest pause after bridges that failed at once.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// A peer that answers so soon after it was silent was there all the time.
-const REACHABLE: Duration = Duration::from_millis(300);
+/// A peer that answers so soon after it was silent may have been there all the time.
+const REACHABLE: Duration = Duration::from_millis(60);
+/// So often that may be by chance.
+const CHANCES: u32 = 3;
 
 /// One bridge of a connector: it lives as long as the broker.
 #[derive(Debug)]
@@ -45,7 +47,8 @@ pub struct Supervisor {
     status: Arc<Status>,
     /// The brokers that bridges of this connector are connected to.
     bridged: Arc<Mutex<HashMap<BrokerId, String>>>,
-    patience: Duration,
+    /// How often in a row the peer was silent and could be reached at once.
+    stalls: u32,
 }
 
 /// The bridges that a connector has: one for each group of its peers.
@@ -62,7 +65,7 @@ pub fn supervisors(
     let bridged = Arc::new(Mutex::new(HashMap::new()));
     let groups = discovery.groups.into_iter();
     let all = groups.map(|group| {
-        let status = Status::new(&options.name, &group.shown, false);
+        let status = Status::new(&options, &group.shown, false);
         board.add(&status);
         Supervisor {
             broker: Arc::clone(broker),
@@ -72,7 +75,7 @@ pub fn supervisors(
             uri: connector.uri.to_string(),
             status,
             bridged: Arc::clone(&bridged),
-            patience: PATIENCE_MIN,
+            stalls: 0,
         }
     });
     Ok(all.collect())
@@ -109,10 +112,8 @@ impl Supervisor {
                 );
                 return;
             };
-            self.patience = match silent && began.elapsed() < REACHABLE {
-                true => (self.patience * 2).min(PATIENCE_MAX),
-                false => PATIENCE_MIN,
-            };
+            let stalled = silent && began.elapsed() < REACHABLE;
+            self.stalls = if stalled { self.stalls.saturating_add(1) } else { 0 };
             let ended = self.bridge(found, &shutdown).await;
             if shutdown.is_cancelled() {
                 return;
@@ -149,7 +150,7 @@ impl Supervisor {
             return failed(format!("{name} at {address} has a bridge of this connector already"));
         };
         let properties = properties::write(&self.options, &self.uri, self.broker.name());
-        let patience = answers.then_some(self.patience);
+        let patience = answers.then(|| patience(self.stalls));
         let outbox = Arc::new(Outbox::default());
         let bridge = DemandBridge::open(
             &self.broker,
@@ -164,8 +165,11 @@ impl Supervisor {
             Ok(bridge) => Box::new(bridge),
             Err(refusal) => return failed(format!("this broker refuses it: {refusal}")),
         };
-        let connected =
-            State::Connected { remote_name: name.clone(), remote_address: address.clone() };
+        let connected = State::Connected {
+            remote_id: info.broker_id.clone().unwrap_or_default(),
+            remote_name: name.clone(),
+            remote_address: address.clone(),
+        };
         let told_before = self.status.last_error();
         self.status.enter(connected);
         let local = self.broker.name();
@@ -186,6 +190,11 @@ impl Supervisor {
         };
         Ended { why, lived, silent }
     }
+}
+
+fn patience(stalls: u32) -> Duration {
+    let doubled = 1_u32.checked_shl(stalls.saturating_sub(CHANCES)).unwrap_or(u32::MAX);
+    PATIENCE_MIN.saturating_mul(doubled).min(PATIENCE_MAX)
 }
 
 /// The place of a bridge in its connector: one for each broker.
@@ -213,5 +222,17 @@ impl Here {
 impl Drop for Here {
     fn drop(&mut self) {
         self.bridged.lock().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_grows_with_a_peer_that_is_only_slow() {
+        assert_eq!([0, 1, 3].map(patience), [PATIENCE_MIN; 3]);
+        assert_eq!(patience(4), PATIENCE_MIN * 2);
+        assert_eq!([20, 1000].map(patience), [PATIENCE_MAX; 2]);
     }
 }

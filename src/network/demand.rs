@@ -103,6 +103,12 @@ impl Demand {
         if self.options.dynamic_only || self.options.static_bridge {
             return;
         }
+        for destination in self.options.durable_destinations.clone() {
+            if destination.is_topic() && self.covering(&destination).is_empty() {
+                let name = Some(self.durable_name(&destination));
+                self.subscribe(&ConsumerInfo::default(), destination, name, true, out);
+            }
+        }
         for (name, destination) in durables {
             let ours = name.starts_with(DURABLE_PREFIX) && self.options.permits(&destination);
             if ours && self.covering(&destination).is_empty() {

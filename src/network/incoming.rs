@@ -49,9 +49,9 @@ impl Bridges for Incoming {
             return Ok(None);
         }
         let name = options.name.clone();
-        let status = Status::new(&name, remote_address, true);
-        self.board.add(&status);
         let options = Arc::new(options);
+        let status = Status::new(&options, remote_address, true);
+        self.board.add(&status);
         let bridge = DemandBridge::open(
             &self.broker,
             outbox,
@@ -67,7 +67,9 @@ impl Bridges for Incoming {
         tracing::info!(
             "Network connection between vm://{local} and {remote_address} ({remote_name}) has been established."
         );
-        status.enter(State::Connected { remote_name, remote_address: remote_address.to_owned() });
+        let remote_id = info.broker_id.clone().unwrap_or_default();
+        let remote_address = remote_address.to_owned();
+        status.enter(State::Connected { remote_id, remote_name, remote_address });
         Ok(Some(Box::new(bridge)))
     }
 }

@@ -11,7 +11,7 @@
 //! * [`discovery`] reads where peers are, [`search`] finds one that answers, [`connector`] keeps a bridge
 //!   to it up; [`incoming`] answers those of other brokers.
 //! * [`bridge`] is one direction: [`demand`] turns news of the peer's consumers into subscriptions here.
-//! * [`status`] is how the bridges are.
+//! * [`status`] is how the bridges are; `explain` what they have to do with messages that wait.
 //!
 //! **Invariant:** a message leaves this broker only when the peer has confirmed it, and no failure ends
 //! the search for a peer.
@@ -20,6 +20,7 @@ pub mod bridge;
 pub mod connector;
 pub mod demand;
 pub mod discovery;
+mod explain;
 pub mod incoming;
 pub mod options;
 pub mod properties;

@@ -55,7 +55,8 @@ pub enum Missed {
 pub async fn search(group: &Group, pace: &Pace, broker: &Broker, status: &Status) -> Option<Found> {
     let mut attempts = FuturesUnordered::new();
     let mut under_way = vec![0; group.members.len()];
-    let (mut round, mut pause, mut next) = (0, Duration::ZERO, Instant::now());
+    let mut failed = vec![false; group.members.len()];
+    let (mut round, mut pause, mut next, mut told) = (0, Duration::ZERO, Instant::now(), false);
     loop {
         tokio::select! {
             Some((at, endpoint, found)) = attempts.next(), if !attempts.is_empty() => {
@@ -64,7 +65,15 @@ pub async fn search(group: &Group, pace: &Pace, broker: &Broker, status: &Status
                 }
                 match found {
                     Ok(found) => return Some(found),
-                    Err(missed) => tell(&missed, endpoint, group, broker, status),
+                    Err(missed) => {
+                        if let Some(failed) = failed.get_mut(at) {
+                            *failed = true;
+                        }
+                        // That a slave refuses is as it should be; that all do is told once.
+                        let tells = !told && failed.iter().all(|failed| *failed);
+                        told |= tells;
+                        tell(&missed, endpoint, tells, broker, status);
+                    }
                 }
             }
             () = sleep_until(next) => {
@@ -85,11 +94,12 @@ pub async fn search(group: &Group, pace: &Pace, broker: &Broker, status: &Status
     }
 }
 
-/// Says once why a peer is not found. That a slave of a group refuses is as it should be.
-fn tell(missed: &Missed, endpoint: &Endpoint, group: &Group, broker: &Broker, status: &Status) {
+/// Says why a peer is not found.
+fn tell(missed: &Missed, endpoint: &Endpoint, warns: bool, broker: &Broker, status: &Status) {
     let (local, address) = (broker.name(), endpoint.address());
     let why = format!("{address}: {missed}");
-    if status.fail(&why) && group.members.len() == 1 {
+    status.fail(&why);
+    if warns {
         tracing::warn!(
             "Could not start network bridge between: vm://{local} and: {address} due to: {missed}"
         );

@@ -6,13 +6,16 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use super::options::NetworkOptions;
+use crate::openwire::BrokerId;
+
 /// What a bridge is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// Looking for a peer that answers.
     Searching,
     /// Messages flow.
-    Connected { remote_name: String, remote_address: String },
+    Connected { remote_id: Arc<BrokerId>, remote_name: String, remote_address: String },
     /// The connection ended; it is looked for again in so many milliseconds.
     Waiting { ms: u64 },
     /// As many attempts failed as `maxReconnectAttempts` allows.
@@ -28,6 +31,7 @@ pub struct Status {
     pub peers: String,
     /// The peer began it and this broker only answers.
     pub created_by_duplex: bool,
+    pub options: Arc<NetworkOptions>,
     state: Mutex<Details>,
     forwarded: AtomicU64,
     subscriptions: AtomicUsize,
@@ -45,13 +49,14 @@ struct Details {
 const REFUSED_MAX: usize = 1000;
 
 impl Status {
-    pub fn new(name: &str, peers: &str, created_by_duplex: bool) -> Arc<Self> {
+    pub fn new(options: &Arc<NetworkOptions>, peers: &str, created_by_duplex: bool) -> Arc<Self> {
         let details =
             Details { state: State::Searching, last_error: None, refused: BTreeMap::new() };
         Arc::new(Self {
-            name: name.to_owned(),
+            name: options.name.clone(),
             peers: peers.to_owned(),
             created_by_duplex,
+            options: Arc::clone(options),
             state: Mutex::new(details),
             forwarded: AtomicU64::new(0),
             subscriptions: AtomicUsize::new(0),

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::ServerError;
+use super::election::{Elected, Election, blocking};
+use super::role::Role;
 use crate::base::Clock;
 use crate::broker::keeping::Stores;
 use crate::broker::options::BrokerOptions;
 use crate::broker::options::usage::DiskUsage;
 use crate::store::disk::RealDisk;
 use crate::store::error::StoreError;
-use crate::store::journal::{Journal, Opening};
+use crate::store::journal::{Journal, Opening, refuse_kahadb};
 use crate::store::options::{
     JournalOptions, JournalsOptions, PurgeRecoveredXa, StoreOptions, TempStoreOptions,
 };
@@ -24,12 +26,15 @@ use crate::store::{Entry, Group, Recovered};
 
 /// Exit code of a process whose store failed: nothing is confirmed any more, and a slave may take over.
 pub const STORE_FAILED: i32 = 3;
+/// Exit code of a process whose store another one has taken over.
+pub const OWNER_LOST: i32 = 4;
 
-/// The file that tells master and slaves apart.
-const LOCK_FILE: &str = "lock";
-
-/// How often a broker looks for a lock that another one holds.
-const LOCK_EVERY: Duration = Duration::from_millis(100);
+/// How often a master looks, at least, that the store is still its own, and shows that it works.
+const BEAT: Duration = Duration::from_secs(1);
+/// How often a master shows that it works in the time after which a slave goes on without it.
+const BEATS_PER_LEASE: u32 = 4;
+/// A shorter `lockKeepAlivePeriod` is not kept.
+const BEAT_MIN: Duration = Duration::from_millis(50);
 
 /// What [`open`] found.
 #[derive(Debug, Default)]
@@ -47,7 +52,8 @@ pub(super) async fn open(
     temporary: TempStoreOptions,
     clock: &Arc<dyn Clock>,
     stop: &CancellationToken,
-    on_slave: impl FnOnce() + Send,
+    lease: Option<Duration>,
+    mut on_role: impl FnMut(Role) + Send,
 ) -> Result<Option<Opened>, ServerError> {
     let mut opened = Opened::default();
     let usage = &broker.system_usage;
@@ -59,17 +65,31 @@ pub(super) async fn open(
         );
         opened.purge = Some(options.purge_recovered_xa);
         let purge = broker.delete_all_messages_on_startup || options.purge_store_on_startup;
-        let attempt =
-            Attempt { directory: directory.clone(), options, purge, clock: clock.clone() };
-        let Some((journal, recovered)) = attempt.until_owned(stop, on_slave).await? else {
-            return Ok(None);
+        let node = format!("{} on {}", broker.broker_name, gethostname::gethostname().display());
+        let keep_alive = options.lock.keep_alive_period.unwrap_or(BEAT);
+        let beat = keep_alive.min(lease.map_or(BEAT, |lease| lease / BEATS_PER_LEASE));
+        let attempt = Attempt {
+            beat: beat.clamp(BEAT_MIN, BEAT),
+            directory: directory.clone(),
+            options,
+            purge,
+            clock: clock.clone(),
+            node,
+            broker: broker.broker_name.clone(),
         };
+        let owned = attempt.until_owned(stop, lease, &mut on_role).await?;
+        let Some((journal, recovered)) = owned else { return Ok(None) };
+        let lock = attempt.options.lock.path(&directory);
+        on_role(Role::Master { store: Some((journal.epoch(), lock)) });
         opened.stores.journal = Some(journal);
         opened.recovered = recovered;
         (opened.stores.dispatch_queues_first, opened.stores.dispatch_topics_first) = store_first;
         let used = opened.stores.journal.as_ref().map_or(0, Journal::used_bytes);
         opened.stores.store_limit_bytes =
             limit_bytes("Store", &usage.store, &directory, used, broker.adjust_usage_limits);
+    }
+    if opened.stores.journal.is_none() {
+        on_role(Role::Master { store: None });
     }
     let directory = temporary.directory.clone().unwrap_or_default();
     opened.stores.temp_limit_bytes =
@@ -100,52 +120,45 @@ struct Attempt {
     options: JournalOptions,
     purge: bool,
     clock: Arc<dyn Clock>,
+    /// The broker and its machine.
+    node: String,
+    /// As the log calls it.
+    broker: String,
+    beat: Duration,
 }
 
 impl Attempt {
-    /// Tries until the lock is free. `None` when the broker is stopped first.
+    /// Waits as a slave until the store is ours. `None` when the broker is stopped first.
     async fn until_owned(
         &self,
         stop: &CancellationToken,
-        on_slave: impl FnOnce() + Send,
+        lease: Option<Duration>,
+        on_role: impl FnMut(Role) + Send,
     ) -> Result<Option<(Journal, Recovered)>, ServerError> {
-        let mut on_slave = Some(on_slave);
+        refuse_kahadb(&RealDisk, &self.directory)?;
+        let lock = &self.options.lock;
+        let mut election = Election::new(&self.directory, lock, lease, on_role)?;
         loop {
+            let Some(elected) = election.elect(stop).await? else { return Ok(None) };
             let attempt = self.clone();
-            let opened = tokio::task::spawn_blocking(move || attempt.once()).await;
-            let failure = match opened {
-                Ok(Ok(opened)) => return Ok(Some(opened)),
-                Ok(Err(failure)) => failure,
-                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-            };
-            if !matches!(failure, StoreError::Locked { .. }) || self.options.lock.fail_if_locked {
-                return Err(failure.into());
-            }
-            if let Some(on_slave) = on_slave.take() {
-                let lock = self.directory.join(LOCK_FILE);
-                info!(
-                    "Database {} is locked by another server. This broker is now in slave mode waiting \
-                     a lock to be acquired",
-                    lock.display()
-                );
-                info!("{failure}");
-                on_slave();
-            }
-            tokio::select! {
-                () = stop.cancelled() => {
-                    info!("attempt to obtain lock aborted due to shutdown");
-                    return Ok(None);
-                }
-                () = tokio::time::sleep(LOCK_EVERY) => {}
+            match blocking(move || attempt.once(elected)).await {
+                Ok(opened) => return Ok(Some(opened)),
+                // Another node was faster by a moment.
+                Err(failure) if failure.is_loss() => warn!("{failure}"),
+                Err(failure) => return Err(failure.into()),
             }
         }
     }
 
-    fn once(&self) -> Result<(Journal, Recovered), StoreError> {
+    fn once(&self, elected: Elected) -> Result<(Journal, Recovered), StoreError> {
+        let Elected { locking, followed } = elected;
         let opening = Opening {
-            node: gethostname::gethostname().to_string_lossy().into_owned(),
+            node: self.node.clone(),
+            locking,
+            followed,
+            beat: Some(self.beat),
             clock: Arc::clone(&self.clock),
-            on_failure: Box::new(fail),
+            on_failure: failing(self.broker.clone()),
         };
         let disk = Arc::new(RealDisk);
         let (journal, recovered) = Journal::open(disk, &self.directory, &self.options, opening)?;
@@ -168,11 +181,21 @@ fn purged(recovered: Recovered) -> Group {
     Group { entries: gone.chain(outcomes).collect(), wanted: false }
 }
 
-/// After a failed write nobody knows what the disk holds: the process ends, so that nothing is promised
-/// any more and clients go to the broker that takes over.
-fn fail(failure: &StoreError) {
-    error!("the store failed, this broker ends at once: {failure}");
-    process::exit(STORE_FAILED);
+/// What is done when the store has failed. After a failed write nobody knows what the disk holds, and after
+/// a loss of the store it is not ours: the process ends, so that nothing is promised any more and clients
+/// go to the broker that takes over.
+fn failing(broker: String) -> Box<dyn Fn(&StoreError) + Send + Sync> {
+    Box::new(move |failure| {
+        if failure.is_loss() {
+            error!(
+                "{broker}, no longer able to keep the exclusive lock so giving up being a master"
+            );
+            error!("the store was lost, this broker ends at once: {failure}");
+            process::exit(OWNER_LOST);
+        }
+        error!("the store failed, this broker ends at once: {failure}");
+        process::exit(STORE_FAILED);
+    })
 }
 
 /// The limit that holds on this disk, of which the store has `used` bytes already.

@@ -91,6 +91,11 @@ impl BatchHead {
         out.put_u32(self.records);
     }
 
+    /// Bytes that the batch takes which begins there, as far as its own first bytes say so.
+    pub(super) fn length_told(bytes: &[u8]) -> Option<usize> {
+        usize::try_from(Self::parse(bytes)?.length).ok()
+    }
+
     /// What stands where a batch may begin; its check is not looked at.
     pub(super) fn parse(mut rest: &[u8]) -> Option<Self> {
         (rest.try_get_u32().ok()? == MAGIC).then_some(())?;

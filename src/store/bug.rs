@@ -10,6 +10,10 @@ pub enum Bug {
     RetrySync,
     /// Nobody looks whether the store has another owner.
     NoOwnerCheck,
+    /// Whether the store has another owner is looked at before the sync, and not after it.
+    CheckBeforeSync,
+    /// What the store holds is read before it is claimed.
+    ReadBeforeClaim,
     /// Damage is passed over without a word.
     SkipBadBatch,
     /// A group may be spread over two batches.

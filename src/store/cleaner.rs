@@ -22,6 +22,7 @@ use super::scan::scan;
 use super::segment::JOURNAL;
 use super::shared::Shared;
 use super::ticket::Ticket;
+use crate::base::fail_point::fail_point;
 use crate::openwire::XaTransactionId;
 
 type Map<K, V> = HashMap<K, V, RandomState>;
@@ -316,6 +317,7 @@ impl Cleaner {
             .sealed_bytes
             .fetch_sub(gone.map_or(0, |gone| gone.length), std::sync::atomic::Ordering::Relaxed);
         shared.front.lock().live.forget(number);
+        fail_point!("seg.before_unlink");
         for path in
             [sealed.name.log_path(&shared.directory), sealed.name.index_path(&shared.directory)]
         {
@@ -326,6 +328,7 @@ impl Cleaner {
                 Ok(()) | Err(_) => {}
             }
         }
+        fail_point!("seg.after_unlink");
         // Before the next one goes: a segment must not be back when a later one is gone.
         let journal = shared.directory.join(JOURNAL);
         shared.disk.sync_directory(&journal).map_err(StoreError::io("sync", &journal))?;

@@ -1,6 +1,7 @@
 //! What recovery finds that is not as it was written.
 
 use std::fmt;
+use std::path::Path;
 
 use tracing::{error, info, warn};
 
@@ -43,12 +44,17 @@ impl Damage {
     }
 
     /// Names it in the log, with the directory of the store.
-    pub(super) fn tell(&self, store: &std::path::Path) {
+    pub(super) fn tell(&self, store: &Path) {
         let store = store.display();
         match self {
             Self::Torn { .. } | Self::Slot { .. } => warn!("the store {store}: {self}"),
             Self::Footer { .. } => info!("the store {store}: {self}"),
-            _ => error!("the store {store}: {self}"),
+            Self::Bytes { .. }
+            | Self::Head { .. }
+            | Self::Record { .. }
+            | Self::Short { .. }
+            | Self::Missing { .. }
+            | Self::Unreadable { .. } => error!("the store {store}: {self}"),
         }
     }
 }

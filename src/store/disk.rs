@@ -1,5 +1,6 @@
 //! The few things asked of a disk, so that tests can break each of them.
 
+mod lock;
 #[cfg(test)]
 pub mod model;
 mod real;
@@ -24,12 +25,15 @@ pub trait Disk: Debug + Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
-    /// Locks a file, made if need be, against every other process until the lock is dropped, and
-    /// writes into it who holds it.
+    /// Locks a file, made if need be, against every other process until the lock is dropped.
     ///
     /// # Errors
     /// `WouldBlock` when another process has the lock.
-    fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Lock>>;
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
+    /// The file of a lock, made if need be, without the lock.
+    fn open_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
+    /// The same as `lock`, but returns when the lock was had.
+    fn await_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
     /// Bytes that can still be had in a directory, as far as that is known.
     fn free_bytes(&self, _directory: &Path) -> io::Result<u64> {
         Ok(u64::MAX)
@@ -64,8 +68,25 @@ pub trait File: Debug + Send + Sync {
     }
 }
 
-/// Released when dropped.
-pub trait Lock: Debug + Send + Sync {}
+/// A lock on a file, released when dropped.
+pub trait Lock: Debug + Send + Sync {
+    /// Writes into the file who has it, for others to read.
+    fn say(&self, text: &str) -> io::Result<()>;
+    /// Whether the name of the file still stands for the file that is locked. If it does not, another
+    /// process can have the lock as well.
+    fn is_in_place(&self) -> io::Result<bool>;
+}
+
+/// Reads what a file has behind `known` bytes, for which zeros stand, up to the last byte that was written.
+pub(super) fn read_behind(file: &dyn File, known: u64) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(file.data_end()?.max(known)).map_err(io::Error::other)?;
+    // Zeros that nobody touches take no memory.
+    let mut bytes = vec![0; length];
+    let start = usize::try_from(known).map_err(io::Error::other)?;
+    let read = file.read_at(bytes.get_mut(start..).unwrap_or_default(), known)?;
+    bytes.truncate(start + read);
+    Ok(bytes)
+}
 
 /// Reads a whole file, or as much of it as `limit` says, up to the last byte that was written.
 pub(super) fn read_all(file: &dyn File, limit: u64) -> io::Result<Vec<u8>> {

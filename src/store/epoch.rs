@@ -6,18 +6,20 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, BytesMut};
 use parking_lot::Mutex;
+use tracing::warn;
 
 use super::batch::Spot;
-use super::disk::{Disk, File, Lock, read_all};
+use super::disk::{Disk, File, Lock};
 use super::error::StoreError;
+use super::holder::{self, Holder};
 use super::segment::{JOURNAL, SegmentName};
+use crate::base::fail_point::fail_point;
+use crate::base::machine;
 
-const LOCK: &str = "lock";
 const EPOCH: &str = "EPOCH";
 const CLAIMS: &str = "claims";
 /// Claims that are kept for people to read.
 const CLAIMS_KEPT: u64 = 8;
-const HOLDER_BYTES_MAX: u64 = 4096;
 
 const SLOT: usize = 64;
 const MAGIC: u64 = u64::from_be_bytes(*b"OWEPOCH1");
@@ -41,8 +43,32 @@ pub(super) struct Ownership {
     epochs: Epochs,
     pub(super) epoch: u64,
     pub(super) salt: u64,
-    /// Held as long as this lives, or until the store is closed.
-    lock: Mutex<Option<Box<dyn Lock>>>,
+    /// Held as long as this lives, or until the store is closed, if it is held; with what its file says.
+    lock: Mutex<Option<(Box<dyn Lock>, Holder)>>,
+}
+
+/// How the lock of a store is come by.
+#[derive(Debug, Default)]
+pub enum Locking {
+    /// It is taken now, or the store is not opened.
+    #[default]
+    Take,
+    /// It is held already.
+    Held(Box<dyn Lock>),
+    /// There is none (`useLock="false"`), or it is with a process that does nothing any more. The epoch
+    /// is what counts.
+    Without,
+}
+
+/// Who claims a store, and when.
+#[derive(Debug)]
+pub(super) struct Claimant<'a> {
+    pub(super) node: &'a str,
+    /// Milliseconds since 1970.
+    pub(super) now_ms: i64,
+    /// The file of the lock.
+    pub(super) lock: &'a Path,
+    pub(super) locking: Locking,
 }
 
 impl Ownership {
@@ -51,16 +77,26 @@ impl Ownership {
     pub(super) fn claim(
         disk: &dyn Disk,
         directory: &Path,
-        node: &str,
-        now_ms: i64,
+        claimant: Claimant<'_>,
     ) -> Result<Self, StoreError> {
-        let holder = format!("node {node}, pid {}, since {now_ms}", std::process::id());
-        let lock = lock(disk, directory, &holder)?;
+        let Claimant { node, now_ms, lock: lock_path, locking } = claimant;
+        let has_lock = !matches!(locking, Locking::Without);
+        let lock = match locking {
+            Locking::Take => holder::take(disk, directory, lock_path)?,
+            Locking::Held(lock) => lock,
+            Locking::Without => {
+                disk.open_lock(lock_path).map_err(StoreError::io("open", lock_path))?
+            }
+        };
         let claims = directory.join(CLAIMS);
         disk.create_directory(&claims).map_err(StoreError::io("create", &claims))?;
         let path = directory.join(EPOCH);
         let file = match disk.open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => disk.create(&path),
+            Err(error) if error.kind() == ErrorKind::NotFound => match disk.create(&path) {
+                // By another one that comes at the same moment.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => disk.open(&path),
+                created => created,
+            },
             opened => opened,
         };
         let file = file.map_err(StoreError::io("open", &path))?;
@@ -74,15 +110,28 @@ impl Ownership {
         let written = written.map(|name| name.epoch).max();
         let known = [published, claimed.unwrap_or(0), written.unwrap_or(0)];
         let epoch = known.into_iter().max().unwrap_or(0) + 1;
-        arbitrate(disk, directory, epoch, &holder)?;
+        let holder = Holder {
+            node: node.to_owned(),
+            pid: std::process::id(),
+            boot: machine::boot_id().unwrap_or_default(),
+            since_ms: now_ms,
+            epoch,
+            has_lock,
+            beat: 0,
+        };
+        fail_point!("epoch.before_claim");
+        arbitrate(disk, directory, epoch, &holder.text())?;
+        fail_point!("epoch.after_claim");
         let salt = fastrand::u64(..);
         let (slot, offset) = slot(epoch, salt, now_ms);
         file.write_at(&slot, offset).map_err(StoreError::io("write", &path))?;
         file.sync().map_err(StoreError::io("sync", &path))?;
+        fail_point!("epoch.after_append");
         disk.sync_directory(directory).map_err(StoreError::io("sync", directory))?;
-        let (directory, lock) = (directory.to_owned(), Mutex::new(Some(lock)));
+        lock.say(&holder.text()).map_err(StoreError::io("write", lock_path))?;
+        let lock = Mutex::new(Some((lock, holder)));
         let epochs = Epochs { file: Some(file) };
-        let ownership = Self { directory, epochs, epoch, salt, lock };
+        let ownership = Self { directory: directory.to_owned(), epochs, epoch, salt, lock };
         ownership.check()?;
         for name in names {
             if claimed_epoch(&name).is_some_and(|old| old + CLAIMS_KEPT <= epoch) {
@@ -102,9 +151,29 @@ impl Ownership {
         Err(StoreError::Deposed { directory: self.directory.clone(), epoch: self.epoch })
     }
 
+    /// Looks whether the lock is the one that others find, and shows others that its holder works.
+    pub(super) fn beat(&self) -> Result<(), StoreError> {
+        let mut lock = self.lock.lock();
+        let Some((lock, holder)) = &mut *lock else { return Ok(()) };
+        if holder.has_lock {
+            let looked = lock.is_in_place();
+            if !looked.map_err(StoreError::io("look at the lock of", &self.directory))? {
+                return Err(StoreError::LockLost { directory: self.directory.clone() });
+            }
+        }
+        holder.beat += 1;
+        lock.say(&holder.text()).map_err(StoreError::io("write the lock of", &self.directory))
+    }
+
     /// Lets others have the store.
     pub(super) fn release(&self) {
-        self.lock.lock().take();
+        let lock = self.lock.lock().take();
+        // Others could not tell from the lock that it is free.
+        if let Some((lock, Holder { has_lock: false, .. })) = lock
+            && let Err(failure) = lock.say("")
+        {
+            warn!("{}", StoreError::io("write the lock of", &self.directory)(failure));
+        }
     }
 
     pub(super) fn epochs(&self) -> &Epochs {
@@ -145,21 +214,6 @@ impl Epochs {
         (well_formed && slot_check(covered, epoch, salt) == u32::from_be_bytes(*check))
             .then_some(salt)
     }
-}
-
-fn lock(disk: &dyn Disk, directory: &Path, holder: &str) -> Result<Box<dyn Lock>, StoreError> {
-    let path = directory.join(LOCK);
-    disk.lock(&path, holder).map_err(|error| {
-        if error.kind() != ErrorKind::WouldBlock {
-            return StoreError::io("lock", &path)(error);
-        }
-        let text = disk.open(&path).and_then(|file| read_all(&*file, HOLDER_BYTES_MAX));
-        let holder = match text.as_deref().map(String::from_utf8_lossy) {
-            Ok(text) if !text.is_empty() => text.into_owned(),
-            _ => "another process".to_owned(),
-        };
-        StoreError::Locked { directory: directory.to_owned(), holder }
-    })
 }
 
 /// Creates the claim of an epoch, which only one can.

@@ -17,6 +17,13 @@ pub enum StoreError {
     #[error("the store {directory} has another owner: it is beyond epoch {epoch}, which was ours")]
     Deposed { directory: PathBuf, epoch: u64 },
     #[error(
+        "the lock file of the store {directory} was removed or replaced, so that another broker can have \
+         the lock, too"
+    )]
+    LockLost { directory: PathBuf },
+    #[error("the store {directory} cannot be shared: {reason}")]
+    UnsafeMount { directory: PathBuf, reason: String },
+    #[error(
         "{directory} holds a KahaDB of the Java broker ({file}), which cannot be read here: let its \
          consumers drain it with the Java broker, or name an empty directory in \
          <kahaDB directory=\"..\">"
@@ -35,8 +42,13 @@ impl StoreError {
     pub(super) const SYNC: &str = "sync";
 
     /// For `map_err`: names what was being done with which file.
-    pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { doing, path: path.to_owned(), source: Arc::new(source) }
+    }
+
+    /// Whether another process has the store now, or can have it.
+    pub fn is_loss(&self) -> bool {
+        matches!(self, Self::Contended { .. } | Self::Deposed { .. } | Self::LockLost { .. })
     }
 
     /// Whether the disk or the quota is used up. A sync that fails for that has failed as any other.

@@ -398,11 +398,14 @@ mod tests {
     use crate::base::clock::ManualClock;
     use crate::openwire::{Destination, Message, XaTransactionId};
     use crate::store::options::JournalOptions;
-    use crate::store::{Add, Branch, Entry, Group, Journal, Opening, RealDisk};
+    use crate::store::{Add, Branch, Entry, Group, Journal, Locking, Opening, RealDisk};
 
     fn filled(directory: &Path) -> Journal {
         let opening = Opening {
             node: "test".to_owned(),
+            locking: Locking::Take,
+            followed: None,
+            beat: None,
             clock: Arc::new(ManualClock::at(1)),
             on_failure: Box::new(|error| panic!("{error}")),
         };

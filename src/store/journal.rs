@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -15,22 +15,25 @@ use tracing::{error, info, warn};
 use super::audit::Audit;
 use super::bug::planted;
 use super::disk::Disk;
-use super::epoch::Ownership;
+use super::epoch::{Claimant, Epochs, Locking, Ownership};
 use super::error::StoreError;
+use super::follower::Follower;
 use super::front::{Front, OwnerState};
 use super::group::{Entry, Group, OwnerRecord};
+use super::heart;
 use super::keeper::Keeper;
-use super::options::JournalOptions;
+use super::options::{JournalOptions, LockOptions};
 use super::owner::{Fetched, Owner};
 use super::place::{Key, Location, OwnerId};
 use super::reader::Reader;
 use super::recovered::{Recovered, RecoveredOwner, Stored};
-use super::recovery::recover;
+use super::recovery::{Warm, recover_warm};
 use super::replay::Replay;
 use super::segment::{JOURNAL, SEGMENT_BYTES_MAX, SegmentName};
 use super::shared::{Parts, Phase, Pressure, Settings, Shared, Wish};
 use super::ticket::Ticket;
 use super::writer::Writer;
+use crate::base::Activity;
 use crate::base::clock::Clock;
 use crate::openwire::{Destination, Message};
 
@@ -55,6 +58,12 @@ struct Handle {
 pub struct Opening {
     /// Who opens it, for those who find it locked.
     pub node: String,
+    pub locking: Locking,
+    /// What was read of the store before it is ours.
+    pub followed: Option<Follower>,
+    /// How often to look that the store is still ours and to show that its owner works; `None` for one that
+    /// nobody else wants.
+    pub beat: Option<Duration>,
     pub clock: Arc<dyn Clock>,
     /// Called once, by a thread of the journal, when it fails. It has ended then.
     pub on_failure: Box<dyn Fn(&StoreError) + Send + Sync>,
@@ -87,11 +96,16 @@ impl Journal {
         options: &JournalOptions,
         opening: Opening,
     ) -> Result<(Self, Recovered), StoreError> {
+        let beat = opening.beat;
         let (journal, recovered, hands) = Self::open_by_hand(disk, directory, options, opening)?;
         let Hands { writer, keeper, reader } = hands;
         journal.spawn("journal-writer", move || writer.run())?;
         journal.spawn("journal-keeper", move || keeper.run())?;
         journal.spawn("journal-reader", move || reader.run())?;
+        if let Some(period) = beat {
+            let shared = Arc::clone(&journal.handle.shared);
+            journal.spawn("journal-heart", move || heart::run(&shared, period))?;
+        }
         Ok((journal, recovered))
     }
 
@@ -109,17 +123,27 @@ impl Journal {
         options: &JournalOptions,
         opening: Opening,
     ) -> Result<(Self, Recovered, Hands), StoreError> {
-        let Opening { node, clock, on_failure } = opening;
+        let Opening { node, locking, followed, beat, clock, on_failure } = opening;
         refuse_kahadb(&*disk, directory)?;
-        for path in [directory, &directory.join(JOURNAL)] {
-            disk.create_directory(path).map_err(StoreError::io("create", path))?;
-        }
+        create_directories(&*disk, directory)?;
         let started = Instant::now();
-        let ownership = Ownership::claim(&*disk, directory, &node, clock.now_ms())?;
+        let lock = options.lock.path(directory);
+        let claimant = Claimant { node: &node, now_ms: clock.now_ms(), lock: &lock, locking };
+        let early = if planted!(disk, ReadBeforeClaim) {
+            let epochs = Epochs::open(&*disk, directory)?;
+            Some(recover_warm(&*disk, directory, &epochs, Warm::default())?)
+        } else {
+            None
+        };
+        let ownership = Ownership::claim(&*disk, directory, claimant)?;
         if options.purge_store_on_startup {
             remove_segments(&*disk, directory, &ownership)?;
         }
-        let found = recover(&*disk, directory, ownership.epochs(), true)?;
+        let followed = followed.map_or_else(Warm::default, Follower::into_warm);
+        let found = match early {
+            Some(found) => found,
+            None => recover_warm(&*disk, directory, ownership.epochs(), followed)?,
+        };
         let mut replay = found.replay;
         let tracked =
             (options.max_failover_producers_to_track, options.failover_producers_audit_depth);
@@ -133,14 +157,15 @@ impl Journal {
         let (mut recovered, orphans) = recovered(&mut replay, &mut front);
         recovered.damage = found.damage;
         let damaged = recovered.damage.iter().filter(|damage| damage.is_loss()).count();
+        recovered.followed = found.followed;
         let messages: usize = recovered.owners.iter().map(|owner| owner.messages.len()).sum();
         info!(
-            "the store {} has {messages} messages in {} segments, {} damaged places; epoch {}, read in \
-             {} ms",
+            "the store {} has {messages} messages in {} segments, {} damaged places; epoch {}, {} {} ms",
             directory.display(),
             found.segments.len(),
             damaged,
             ownership.epoch,
+            if found.followed { "followed, and taken over in" } else { "read in" },
             started.elapsed().as_millis()
         );
         let segment_bytes =
@@ -152,6 +177,7 @@ impl Journal {
                 segment_bytes: u32::try_from(segment_bytes).unwrap_or(u32::MAX),
                 sync: options.sync,
                 sync_interval: options.journal_disk_sync_interval,
+                beat,
             },
             ownership,
             front,
@@ -276,11 +302,21 @@ impl Journal {
         &self.shared().directory
     }
 
-    /// Looks whether the store is still ours, for those who do something without a ticket. If it is not,
-    /// the journal fails.
+    /// Counts the owners of the store.
+    pub fn epoch(&self) -> u64 {
+        self.shared().ownership.epoch
+    }
+
+    /// Looks whether the store is still ours, for those who do something without a ticket, unless that was
+    /// seen not long ago. If it is not, the journal fails.
     pub fn check_owner(&self) -> bool {
-        let checked = self.shared().check_owner();
+        let checked = self.shared().check_owner_now_and_then();
         checked.map_err(|error| self.shared().fail(error)).is_ok()
+    }
+
+    /// What its threads ask of the disk, for a watchdog.
+    pub fn activities(&self) -> [&Activity; 4] {
+        self.shared().activities.each()
     }
 
     /// What ended the journal, if it has failed.
@@ -327,11 +363,18 @@ pub fn purge(
     clock: &dyn Clock,
 ) -> Result<(), StoreError> {
     refuse_kahadb(disk, directory)?;
+    create_directories(disk, directory)?;
+    let lock = LockOptions::default().path(directory);
+    let claimant = Claimant { node, now_ms: clock.now_ms(), lock: &lock, locking: Locking::Take };
+    let ownership = Ownership::claim(disk, directory, claimant)?;
+    remove_segments(disk, directory, &ownership)
+}
+
+fn create_directories(disk: &dyn Disk, directory: &Path) -> Result<(), StoreError> {
     for path in [directory, &directory.join(JOURNAL)] {
         disk.create_directory(path).map_err(StoreError::io("create", path))?;
     }
-    let ownership = Ownership::claim(disk, directory, node, clock.now_ms())?;
-    remove_segments(disk, directory, &ownership)
+    Ok(())
 }
 
 /// Removes all segments, the oldest first, so that a stop in between leaves nothing that was removed.
@@ -360,7 +403,10 @@ fn remove_segments(
 }
 
 /// A directory of the Java broker is left as it is.
-fn refuse_kahadb(disk: &dyn Disk, directory: &Path) -> Result<(), StoreError> {
+///
+/// # Errors
+/// When it is one.
+pub fn refuse_kahadb(disk: &dyn Disk, directory: &Path) -> Result<(), StoreError> {
     let Ok(names) = disk.list(directory) else { return Ok(()) };
     let of_java =
         |name: &String| name == "db.data" || name.starts_with("db-") && name.ends_with(".log");
@@ -402,8 +448,8 @@ fn recovered(replay: &mut Replay, front: &mut Front) -> (Recovered, Vec<Orphans>
     branches.sort_by_key(|(order, ..)| *order);
     let branches = branches.into_iter().map(|(_, branch, _)| branch).collect();
     let broker_sequence = replay.counters.broker_sequence;
-    let damage = Vec::new();
-    (Recovered { owners, branches, broker_sequence, damage }, orphans)
+    let (damage, followed) = (Vec::new(), false);
+    (Recovered { owners, branches, broker_sequence, damage, followed }, orphans)
 }
 
 /// Of two owners that are the same, the older one was gone before the newer one came: that it was is

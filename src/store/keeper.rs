@@ -16,6 +16,7 @@ use super::footer;
 use super::recovery::Sealed;
 use super::segment::{JOURNAL, SegmentName};
 use super::shared::{Phase, Prepared, Shared};
+use crate::base::fail_point::fail_point;
 
 /// Between two attempts to get room for a segment.
 const RETRY: Duration = Duration::from_millis(200);
@@ -23,8 +24,8 @@ const RETRY: Duration = Duration::from_millis(200);
 const STEPS_BEFORE_FULL: usize = 16;
 /// Segments that must be free beside the next one, for acknowledgements.
 const RESERVE: u64 = 2;
-/// Which part of a segment is made do with while the disk is full.
-const SMALL: u32 = 16;
+/// Which parts of a segment are made do with while the disk is full, if there is room for one.
+const SMALL: [u32; 2] = [4, 16];
 /// Bytes that the first segment of an epoch must have.
 const FIRST_MIN: u32 = 64 << 10;
 
@@ -49,8 +50,9 @@ impl Keeper {
 
     /// The life of the thread.
     pub(super) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
         while self.wait() {
-            if let Err(error) = self.turn() {
+            if let Err(error) = shared.activities.keeper.during(|| self.turn()) {
                 return self.shared.fail(error);
             }
         }
@@ -150,8 +152,10 @@ impl Keeper {
             }
             Ok(()) | Err(_) => {}
         }
+        fail_point!("idx.before_publish");
         let file = shared.disk.create(&path).map_err(StoreError::io("create", &path))?;
         file.write_at(&footer, 0).map_err(StoreError::io("write", &path))?;
+        fail_point!("idx.after_publish");
         sealed.index = Some(footer.len() as u64);
         Ok(())
     }
@@ -198,11 +202,15 @@ impl Keeper {
         if bytes == 0 {
             return Ok(());
         }
-        match self.shared.prepare(bytes.max(self.shared.settings.segment_bytes / SMALL)) {
-            Ok(()) => self.retry_less = None,
-            Err(error) if error.is_full() => self.retry_less = Some(Instant::now() + RETRY),
-            Err(error) => return Err(error),
+        self.retry_less = None;
+        for part in SMALL {
+            match self.shared.prepare(bytes.max(self.shared.settings.segment_bytes / part)) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_full() => {}
+                Err(error) => return Err(error),
+            }
         }
+        self.retry_less = Some(Instant::now() + RETRY);
         Ok(())
     }
 
@@ -279,6 +287,7 @@ impl Shared {
                 return Ok(());
             }
             let journal = self.directory.join(JOURNAL);
+            fail_point!("j.roll.before_dirsync");
             let synced = self.disk.sync_directory(&journal);
             synced.map_err(StoreError::io(StoreError::SYNC, &journal))
         });
@@ -300,7 +309,9 @@ impl Shared {
     fn create(&self, number: u32) -> Result<Prepared, StoreError> {
         let name = SegmentName { number, epoch: self.ownership.epoch };
         let path = name.log_path(&self.directory);
+        fail_point!("j.roll.before_create");
         let file = self.disk.create(&path).map_err(StoreError::io("create", &path))?;
+        fail_point!("j.roll.after_create");
         Ok(Prepared { name, file, length: 0 })
     }
 }

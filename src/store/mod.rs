@@ -6,14 +6,16 @@
 //! * [`owner`] is what the journal tells those whose messages it keeps; [`recovered`] what it held when
 //!   it was opened.
 //! * [`temporary`] is where non-persistent messages go that memory cannot hold.
-//! * [`journal`] is the handle. Behind it are the buffer ([`front`]) and three threads: [`writer`],
-//!   [`reader`] and [`keeper`], which has the [`cleaner`] and writes [`footer`]s. They share [`shared`].
+//! * [`journal`] is the handle. Behind it are the buffer ([`front`]) and four threads: [`writer`],
+//!   [`reader`], [`keeper`], which has the [`cleaner`] and writes [`footer`]s, and [`heart`], which looks
+//!   that the store is still ours. They share [`shared`].
 //! * [`segment`], [`batch`] and [`record`] are the layout of a file, from the outside in; [`audit`] is
 //!   one of the records. `FORMAT.md` says what the files mean and what a stop can leave.
 //! * [`recovery`] is the way back: [`scan`] reads a segment, [`replay`] keeps what is left in the end,
-//!   [`damage`] is what is not as it was written.
+//!   [`damage`] is what is not as it was written; [`follower`] goes that way while another node is still the owner.
 //! * [`inspect`] looks into a store without changing it.
-//! * [`epoch`] says who may confirm; [`disk`] is what is asked of the machine.
+//! * [`epoch`] says who may confirm; [`holder`] is what a lock's file says, [`mounts`] whether it can be
+//!   believed; [`disk`] is what is asked of the machine.
 //!
 //! **Invariant:** a ticket completes only after its changes were synced and this process was seen to be
 //! the owner after that. After the first failure none does, and nothing more is written.
@@ -26,12 +28,16 @@ pub mod damage;
 pub mod disk;
 mod epoch;
 pub mod error;
+pub mod follower;
 mod footer;
 mod front;
 pub mod group;
+mod heart;
+pub mod holder;
 pub mod inspect;
 pub mod journal;
 mod keeper;
+pub mod mounts;
 pub mod options;
 pub mod owner;
 pub mod place;
@@ -54,6 +60,7 @@ pub use audit::Audit;
 pub use bug::Bug;
 pub use damage::Damage;
 pub use disk::{Disk, RealDisk};
+pub use epoch::Locking;
 pub use error::StoreError;
 pub use group::{Add, Branch, Entry, Group, OwnerRecord};
 pub use journal::{Journal, Opening, purge};

@@ -1,6 +1,6 @@
 //! What a configuration can ask of the store, of its lock and of the scheduler's store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::options::options;
@@ -82,8 +82,8 @@ options! {
     pub struct LockOptions {
         use_lock: bool = true,
         locker: Locker = Locker::SharedFile { directory: None },
-        /// Between two attempts of a slave.
-        acquire_sleep_interval: Duration = Duration::from_millis(10_000),
+        /// Between two attempts of a slave, beside that it is woken where the file system can.
+        acquire_sleep_interval: Duration = Duration::from_millis(100),
         /// Exit, rather than wait as slave.
         fail_if_locked: bool = false,
         /// Between two looks of the master whether it still holds the lock; `None` never.
@@ -150,4 +150,15 @@ pub enum PurgeRecoveredXa {
 pub enum Locker {
     /// A lock on a file in this directory; the store's own when absent.
     SharedFile { directory: Option<PathBuf> },
+}
+
+/// The file that is locked.
+const LOCK_FILE: &str = "lock";
+
+impl LockOptions {
+    /// The file whose lock the master of the store in `directory` has.
+    pub fn path(&self, directory: &Path) -> PathBuf {
+        let Locker::SharedFile { directory: own } = &self.locker;
+        own.as_deref().unwrap_or(directory).join(LOCK_FILE)
+    }
 }

@@ -42,8 +42,9 @@ impl Reader {
 
     /// The life of the thread.
     pub(super) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
         while self.wait() {
-            self.turn();
+            shared.activities.reader.during(|| self.turn());
         }
     }
 

@@ -17,6 +17,8 @@ pub struct Recovered {
     pub broker_sequence: i64,
     /// What is not as it was written.
     pub damage: Vec<Damage>,
+    /// Most of it was read before this node was the owner.
+    pub followed: bool,
 }
 
 /// A queue, topic or durable subscription with what it holds.

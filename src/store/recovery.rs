@@ -12,7 +12,7 @@ use super::audit::Audit;
 use super::batch::{ALIGNMENT, BatchHead, BatchView};
 use super::bug::planted;
 use super::damage::Damage;
-use super::disk::{Disk, File, read_all};
+use super::disk::{Disk, File, read_all, read_behind};
 use super::epoch::Epochs;
 use super::error::StoreError;
 use super::footer;
@@ -57,6 +57,8 @@ pub(super) struct Found {
     /// The highest number in the name of any segment.
     pub(super) number: u32,
     pub(super) damage: Vec<Damage>,
+    /// Most of it was read before.
+    pub(super) followed: bool,
 }
 
 /// A file that may be a segment.
@@ -69,6 +71,27 @@ struct Candidate {
     head: Option<(SegmentHead, u32)>,
 }
 
+/// What was read of a store before it was ours. Nothing of it counts unless what is read then goes on
+/// from it.
+#[derive(Debug, Default)]
+pub(super) struct Warm {
+    pub(super) replay: Replay,
+    pub(super) audit: Option<Audit>,
+    /// Where each segment ends that was read as a whole.
+    pub(super) read: BTreeMap<SegmentName, Seal>,
+    /// How far the one behind them was read.
+    pub(super) last: Option<Seal>,
+}
+
+/// What is to be read of a segment.
+#[derive(Debug, Clone, Copy)]
+enum Rest {
+    Whole,
+    /// What is behind this.
+    Behind(Seal),
+    Nothing,
+}
+
 /// Reads what the journal in `directory` holds. Changes nothing; unless it `owns` the store: then what is
 /// damaged is copied aside, and what was read is durable.
 pub(super) fn recover(
@@ -78,70 +101,51 @@ pub(super) fn recover(
     owns: bool,
 ) -> Result<Found, StoreError> {
     let mut recovery = Recovery { disk, directory, epochs, owns, damage: Vec::new() };
-    let mut leftovers = Vec::new();
-    let Listing { candidates, footers, number } = recovery.candidates(&mut leftovers)?;
-    recovery.check_slots(&candidates);
-    let heads = || candidates.iter().filter_map(|found| found.head.as_ref().map(|(head, _)| head));
-    let seals: BTreeMap<u64, Seal> = heads()
-        .max_by_key(|head| head.name.epoch)
-        .map(|head| head.seals.iter().map(|seal| (seal.epoch, *seal)).collect())
-        .unwrap_or_default();
-    let top = candidates.iter().map(|found| found.name.epoch).max().unwrap_or(0);
-    let top_is_known = heads().any(|head| head.name.epoch == top);
-    let belongs = |name: SegmentName| {
-        name.epoch == top
-            || seals.get(&name.epoch).is_some_and(|seal| name.number <= seal.segment)
-            || !top_is_known && !seals.contains_key(&name.epoch)
-    };
-    let ends: BTreeMap<SegmentName, Seal> = heads()
-        .map(|head| head.before)
-        .chain(seals.values().copied())
-        .map(|seal| (SegmentName { number: seal.segment, epoch: seal.epoch }, seal))
-        .collect();
-    let (mut used, strays): (Vec<_>, Vec<_>) =
-        candidates.into_iter().partition(|found| belongs(found.name));
-    leftovers.extend(strays.iter().map(|stray| stray.name.log()));
-    used.sort_by_key(|found| found.name);
-    let unused = footers.iter().filter(|name| !used.iter().any(|found| found.name == **name));
-    leftovers.extend(unused.map(|name| name.index()));
+    let survey = recovery.survey()?;
+    recovery.read_all(survey, Warm::default())
+}
 
-    let mut replay = Replay::default();
-    let mut segments: Vec<Sealed> = Vec::new();
-    let count = used.len();
-    let epochs_used: Vec<u64> = used.iter().map(|found| found.name.epoch).collect();
-    let mut progress = Progress::new(count);
-    for (index, found) in used.into_iter().enumerate() {
-        progress.at(directory, index);
-        let next = epochs_used.get(index + 1);
-        let known = ends.get(&found.name).copied();
-        let footer = || recovery.seal_of_footer(&found, footers.contains(&found.name));
-        let end = match known.map_or_else(footer, |seal| Ok(Some(seal)))? {
-            Some(seal) => End::At(seal),
-            // A later segment of the same epoch was begun when all of this one was durable.
-            None if next == Some(&found.name.epoch) => End::Closed,
-            None => End::Open,
-        };
-        if next.is_none() && matches!(end, End::At(_)) {
-            // Only what has a segment behind it gets a footer.
-            recovery.note(Damage::Missing { after: found.name.number, before: None });
-        }
-        let before = segments.last().map(|sealed| sealed.end);
-        recovery.missing(before, &found);
-        match recovery.read(&found, before.unwrap_or_default(), end, &mut replay)? {
-            Some(sealed) => segments.push(sealed),
-            None => leftovers.push(found.name.log()),
-        }
+/// The same for the owner of a store of which most was read before.
+pub(super) fn recover_warm(
+    disk: &dyn Disk,
+    directory: &Path,
+    epochs: &Epochs,
+    warm: Warm,
+) -> Result<Found, StoreError> {
+    let mut recovery = Recovery { disk, directory, epochs, owns: true, damage: Vec::new() };
+    let survey = recovery.survey()?;
+    if warm.last.is_none() || warm.fits(&survey) {
+        return recovery.read_all(survey, warm);
     }
-    let audit = recovery.audit(&segments)?;
-    let mut seals: Vec<Seal> = Vec::new();
-    for sealed in &segments {
-        match seals.last_mut() {
-            Some(last) if last.epoch == sealed.end.epoch => *last = sealed.end,
-            _ => seals.push(sealed.end),
-        }
-    }
-    let damage = recovery.damage;
-    Ok(Found { replay, segments, seals, audit, leftovers, number, damage })
+    info!("{}: what was read as a slave is not what counts: it is read again", directory.display());
+    recovery.read_all(survey, Warm::default())
+}
+
+/// Reads what another owner has finished, and says which segment comes behind that. `None` when there is
+/// nothing to follow, or what there is is damaged, which the next owner sees to.
+pub(super) fn follow(
+    disk: &dyn Disk,
+    directory: &Path,
+    epochs: &Epochs,
+) -> Result<Option<(Found, SegmentName, SegmentHead, u32)>, StoreError> {
+    let mut recovery = Recovery { disk, directory, epochs, owns: false, damage: Vec::new() };
+    let mut survey = recovery.survey()?;
+    let Some((Candidate { name, head: Some((head, start)), .. }, _)) = survey.used.pop() else {
+        return Ok(None);
+    };
+    let found = recovery.read_all(survey, Warm::default())?;
+    let is_whole = !found.damage.iter().any(Damage::is_loss);
+    let goes_on = found.segments.last().is_none_or(|sealed| sealed.end == head.before);
+    Ok((is_whole && goes_on).then_some((found, name, head, start)))
+}
+
+/// The segments of a store.
+#[derive(Debug)]
+struct Survey {
+    /// Those that count, the oldest first, with their ends.
+    used: Vec<(Candidate, End)>,
+    leftovers: Vec<String>,
+    number: u32,
 }
 
 /// Says how long it takes, if it takes long.
@@ -188,7 +192,140 @@ struct Listing {
     number: u32,
 }
 
+impl Warm {
+    /// What is left to read of a segment.
+    fn rest(&self, name: SegmentName) -> Rest {
+        if self.read.contains_key(&name) {
+            return Rest::Nothing;
+        }
+        let is_last = |last: &Seal| (last.epoch, last.segment) == (name.epoch, name.number);
+        self.last.filter(is_last).map_or(Rest::Whole, Rest::Behind)
+    }
+
+    /// Whether what was read is the beginning of what counts.
+    fn fits(&self, survey: &Survey) -> bool {
+        let Some(last) = self.last else { return false };
+        let last_name = SegmentName { number: last.segment, epoch: last.epoch };
+        let goes_on = |name, end| match (end, self.rest(name)) {
+            (End::At(seal), Rest::Nothing) => self.read.get(&name) == Some(&seal),
+            (End::Closed | End::Open, Rest::Nothing) => false,
+            (End::At(seal), Rest::Behind(_)) => {
+                seal == last || seal.epoch == last.epoch && seal.sequence > last.sequence
+            }
+            (End::Closed | End::Open, Rest::Behind(_)) => true,
+            // Behind what was read only, so that changes come in their order.
+            (_, Rest::Whole) => name > last_name,
+        };
+        let is_last = |found: &Candidate| found.name == last_name && found.head.is_some();
+        survey.used.iter().any(|(found, _)| is_last(found))
+            && survey.used.iter().all(|(found, end)| goes_on(found.name, *end))
+    }
+}
+
 impl Recovery<'_> {
+    fn survey(&mut self) -> Result<Survey, StoreError> {
+        let mut leftovers = Vec::new();
+        let Listing { candidates, footers, number } = self.candidates(&mut leftovers)?;
+        self.check_slots(&candidates);
+        let heads =
+            || candidates.iter().filter_map(|found| found.head.as_ref().map(|(head, _)| head));
+        let seals: BTreeMap<u64, Seal> = heads()
+            .max_by_key(|head| head.name.epoch)
+            .map(|head| head.seals.iter().map(|seal| (seal.epoch, *seal)).collect())
+            .unwrap_or_default();
+        let top = candidates.iter().map(|found| found.name.epoch).max().unwrap_or(0);
+        let top_is_known = heads().any(|head| head.name.epoch == top);
+        let belongs = |name: SegmentName| {
+            name.epoch == top
+                || seals.get(&name.epoch).is_some_and(|seal| name.number <= seal.segment)
+                || !top_is_known && !seals.contains_key(&name.epoch)
+        };
+        // One who lost the store before its first segment was written says nothing of those that count.
+        let ends: BTreeMap<SegmentName, Seal> = heads()
+            .filter(|head| belongs(head.name))
+            .map(|head| head.before)
+            .chain(seals.values().copied())
+            .map(|seal| (SegmentName { number: seal.segment, epoch: seal.epoch }, seal))
+            .collect();
+        let (mut used, strays): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|found| belongs(found.name));
+        leftovers.extend(strays.iter().map(|stray| stray.name.log()));
+        used.sort_by_key(|found| found.name);
+        let unused = footers.iter().filter(|name| !used.iter().any(|found| found.name == **name));
+        leftovers.extend(unused.map(|name| name.index()));
+        let epochs_used: Vec<u64> = used.iter().map(|found| found.name.epoch).collect();
+        let mut ended = Vec::with_capacity(used.len());
+        for (index, found) in used.into_iter().enumerate() {
+            let next = epochs_used.get(index + 1);
+            let known = ends.get(&found.name).copied();
+            let footer = || self.seal_of_footer(&found, footers.contains(&found.name));
+            let end = match known.map_or_else(footer, |seal| Ok(Some(seal)))? {
+                Some(seal) => End::At(seal),
+                // A later segment of the same epoch was begun when all of this one was durable.
+                None if next == Some(&found.name.epoch) => End::Closed,
+                None => End::Open,
+            };
+            if next.is_none() && matches!(end, End::At(_)) {
+                // Only what has a segment behind it gets a footer.
+                self.note(Damage::Missing { after: found.name.number, before: None });
+            }
+            ended.push((found, end));
+        }
+        Ok(Survey { used: ended, leftovers, number })
+    }
+
+    /// Reads all segments, without what was read before, which must fit.
+    fn read_all(&mut self, survey: Survey, mut warm: Warm) -> Result<Found, StoreError> {
+        let (mut replay, mut audit) = (std::mem::take(&mut warm.replay), warm.audit.take());
+        let Survey { used, mut leftovers, number } = survey;
+        let mut segments: Vec<Sealed> = Vec::new();
+        let mut progress = Progress::new(used.len());
+        for (index, (found, end)) in used.into_iter().enumerate() {
+            progress.at(self.directory, index);
+            let before = segments.last().map(|sealed| sealed.end);
+            self.missing(before, &found);
+            let before = before.unwrap_or_default();
+            let sealed = match (warm.rest(found.name), end) {
+                (Rest::Nothing, End::At(seal)) => self.known(&found, seal),
+                (rest, _) => self.read(&found, before, end, rest, (&mut replay, &mut audit))?,
+            };
+            match sealed {
+                Some(sealed) => segments.push(sealed),
+                None => leftovers.push(found.name.log()),
+            }
+        }
+        if audit.is_none() {
+            audit = self.audit(&segments)?;
+        }
+        let mut seals: Vec<Seal> = Vec::new();
+        for sealed in &segments {
+            match seals.last_mut() {
+                Some(last) if last.epoch == sealed.end.epoch => *last = sealed.end,
+                _ => seals.push(sealed.end),
+            }
+        }
+        let (damage, followed) = (std::mem::take(&mut self.damage), warm.last.is_some());
+        Ok(Found { replay, segments, seals, audit, leftovers, number, damage, followed })
+    }
+
+    /// A segment that was read before. Its footer, if there is one, was not looked at: it is a cache.
+    fn known(&self, found: &Candidate, end: Seal) -> Option<Sealed> {
+        let Candidate { name, length, salt, head } = found;
+        let (head, start) = head.as_ref()?;
+        let index = self.disk.open(&name.index_path(self.directory));
+        let index = index.and_then(|file| file.length()).ok().filter(|length| *length > 0);
+        Some(Sealed {
+            name: *name,
+            salt: *salt,
+            start: *start,
+            before: Before::Chain(head.before),
+            end,
+            damage: Vec::new(),
+            length: *length,
+            index,
+        })
+    }
+
     fn note(&mut self, damage: Damage) {
         damage.tell(self.directory);
         self.damage.push(damage);
@@ -291,7 +428,7 @@ impl Recovery<'_> {
     /// Keeps a file in which batches stand that cannot be read, as nothing says with which salt: it is
     /// not one that was only begun.
     fn set_aside(&mut self, name: SegmentName) -> Result<(), StoreError> {
-        let bytes = self.load(name)?.unwrap_or_default();
+        let bytes = self.load(name, 0)?.unwrap_or_default();
         if batches_by_look(&bytes, name.epoch) < 2 {
             return Ok(());
         }
@@ -303,22 +440,22 @@ impl Recovery<'_> {
     }
 
     fn has_batch(&self, found: &Candidate) -> Result<bool, StoreError> {
-        let bytes = self.load(found.name)?.unwrap_or_default();
+        let bytes = self.load(found.name, 0)?.unwrap_or_default();
         let (name, salt, bytes) = (found.name, found.salt, &bytes[..]);
         let source =
             Source { name, salt, bytes, start: 0, before: Before::Number(0), end: End::Open };
         Ok(source.has_batch())
     }
 
-    /// All bytes of a segment; `None` when it is gone: the owner before us was still deleting what
-    /// nobody needs.
-    fn load(&self, name: SegmentName) -> Result<Option<Vec<u8>>, StoreError> {
+    /// All bytes of a segment, with zeros for those in front of `known`; `None` when it is gone: the owner
+    /// before us was still deleting what nobody needs.
+    fn load(&self, name: SegmentName, known: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let path = name.log_path(self.directory);
         let file = match self.disk.open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(StoreError::io("open", &path))?,
         };
-        read_all(&*file, u64::MAX).map(Some).map_err(StoreError::io("read", &path))
+        read_behind(&*file, known).map(Some).map_err(StoreError::io("read", &path))
     }
 
     /// Notes a gap between a segment and the one before.
@@ -336,10 +473,12 @@ impl Recovery<'_> {
         found: &Candidate,
         last: Seal,
         end: End,
-        replay: &mut Replay,
+        rest: Rest,
+        (replay, audit): (&mut Replay, &mut Option<Audit>),
     ) -> Result<Option<Sealed>, StoreError> {
         let Candidate { name, length, salt, .. } = *found;
-        if let (End::At(end), Some((head, start))) = (end, &found.head)
+        if let (Rest::Whole, End::At(end), Some((head, start))) = (rest, end, &found.head)
+            && audit.is_none()
             && let Some(index) = self.read_footer(name, salt, &end, replay)?
         {
             let (start, before) = (*start, Before::Chain(head.before));
@@ -349,14 +488,27 @@ impl Recovery<'_> {
         if self.owns && !matches!(end, End::At(_)) {
             self.settle(name)?;
         }
-        let Some(bytes) = self.load(name)? else { return Ok(None) };
-        let head = match SegmentHead::parse(&bytes, name) {
-            HeadRead::Valid(head, start) => Some((start, Before::Chain(head.before))),
-            HeadRead::Blank | HeadRead::Damaged | HeadRead::Format(_) => None,
+        let known = match rest {
+            Rest::Behind(seal) => u64::from(seal.end),
+            Rest::Whole | Rest::Nothing => 0,
         };
+        let Some(bytes) = self.load(name, known)? else { return Ok(None) };
+        let read = match rest {
+            Rest::Behind(_) => None,
+            Rest::Whole | Rest::Nothing => match SegmentHead::parse(&bytes, name) {
+                HeadRead::Valid(head, start) => Some((head, start)),
+                HeadRead::Blank | HeadRead::Damaged | HeadRead::Format(_) => None,
+            },
+        };
+        let head = read.as_ref().or_else(|| found.head.as_ref().filter(|_| known > 0));
+        let head = head.map(|(head, start)| (*start, Before::Chain(head.before)));
         // Without a head, the chain that leads into the segment is not known for certain.
         let (start, before) = head.unwrap_or((0, Before::Number(last.sequence)));
-        let source = Source { name, salt, bytes: &bytes, start, before, end };
+        let whole = Source { name, salt, bytes: &bytes, start, before, end };
+        let source = match rest {
+            Rest::Behind(seal) => Source { start: seal.end, before: Before::Chain(seal), ..whole },
+            Rest::Whole | Rest::Nothing => whole,
+        };
         let mut unknown = Vec::new();
         let mut batches = 0;
         let mut ends_in_order = false;
@@ -364,6 +516,9 @@ impl Recovery<'_> {
             batches += 1;
             ends_in_order = batch.records().any(|record| record.kind == Kind::Counters as u8);
             replay_batch(batch, name.number, replay, &mut unknown);
+            if audit.is_some() {
+                mark_batch(batch, audit);
+            }
         });
         if head.is_none() && batches == 0 && matches!(end, End::Open) {
             return Ok(None);
@@ -486,26 +641,7 @@ impl Recovery<'_> {
         mut audit: Option<Audit>,
     ) -> Result<Option<Audit>, StoreError> {
         let bytes = sealed.load(self.disk, self.directory)?;
-        scan(sealed.source(&bytes), |batch| {
-            for record in batch.records() {
-                let kinds = [Kind::Audit, Kind::Add, Kind::Heard];
-                if !kinds.into_iter().any(|kind| kind as u8 == record.kind) {
-                    continue;
-                }
-                match (Record::parse(record.kind, record.body), &mut audit) {
-                    (Ok(Record::Audit(snapshot)), _) => audit = Some(snapshot),
-                    (Ok(Record::Add(held)), Some(audit)) => {
-                        if let Ok(message) = decode_message(Bytes::copy_from_slice(held.message)) {
-                            audit.mark(&message);
-                        }
-                    }
-                    (Ok(Record::Heard(producer, sequence)), Some(audit)) => {
-                        audit.mark_sequence(producer, sequence);
-                    }
-                    _ => {}
-                }
-            }
-        });
+        scan(sealed.source(&bytes), |batch| mark_batch(batch, &mut audit));
         Ok(audit)
     }
 }
@@ -529,7 +665,29 @@ impl Sealed {
     }
 }
 
-fn replay_batch(
+/// Takes note of the messages in a batch, or of a whole snapshot.
+pub(super) fn mark_batch(batch: BatchView<'_>, audit: &mut Option<Audit>) {
+    for record in batch.records() {
+        let kinds = [Kind::Audit, Kind::Add, Kind::Heard];
+        if !kinds.into_iter().any(|kind| kind as u8 == record.kind) {
+            continue;
+        }
+        match (Record::parse(record.kind, record.body), audit.as_mut()) {
+            (Ok(Record::Audit(snapshot)), _) => *audit = Some(snapshot),
+            (Ok(Record::Add(held)), Some(audit)) => {
+                if let Ok(message) = decode_message(Bytes::copy_from_slice(held.message)) {
+                    audit.mark(&message);
+                }
+            }
+            (Ok(Record::Heard(producer, sequence)), Some(audit)) => {
+                audit.mark_sequence(producer, sequence);
+            }
+            _ => {}
+        }
+    }
+}
+
+pub(super) fn replay_batch(
     batch: BatchView<'_>,
     segment: u32,
     replay: &mut Replay,

@@ -12,7 +12,7 @@ use crate::openwire::XaTransactionId;
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 
-/// Changes of one owner are folded once there are that many, or as many as there are messages.
+/// For a store that is read at once.
 const FOLD_AT: usize = 1 << 16;
 
 /// A change of one message, as footers keep it.
@@ -46,6 +46,9 @@ pub(super) struct Replay {
     pub(super) branches: Map<XaTransactionId, (u64, Branch, Place)>,
     prepared: u64,
     pub(super) counters: Counters,
+    /// Changes of one owner are folded once there are that many, or as many as there are messages; 0
+    /// stands for [`FOLD_AT`].
+    fold_at: usize,
 }
 
 /// What is known of an owner.
@@ -64,6 +67,17 @@ pub(super) struct ReplayedOwner {
 }
 
 impl Replay {
+    /// Folds changes earlier, so that they take less memory.
+    pub(super) fn fold_at(&mut self, changes: usize) {
+        self.fold_at = changes;
+        self.owners.values_mut().for_each(ReplayedOwner::fold);
+    }
+
+    /// How many owners are gone.
+    pub(super) fn gone(&self) -> usize {
+        self.gone.len()
+    }
+
     /// Changes of messages of one owner that a segment makes, in their order.
     pub(super) fn events(
         &mut self,
@@ -74,10 +88,11 @@ impl Replay {
         if self.gone.contains(&id) {
             return;
         }
+        let fold_at = if self.fold_at == 0 { FOLD_AT } else { self.fold_at };
         let owner = self.owners.entry(id).or_default();
         for (key, change) in changes {
             owner.note(key.sequence(), segment);
-            owner.change(key, change);
+            owner.change(key, change, fold_at);
         }
     }
 
@@ -174,14 +189,14 @@ impl ReplayedOwner {
         }
     }
 
-    fn change(&mut self, key: Key, change: Change) {
+    fn change(&mut self, key: Key, change: Change, fold_at: usize) {
         let bits = key.to_bits();
         match change {
             // As messages come, most are behind all others.
             Change::Put(stored) if bits >= self.free => self.settled.push((key, stored)),
             Change::Put(_) | Change::Remove | Change::Redelivered(_) => {
                 self.recent.push((key, change));
-                if self.recent.len() >= FOLD_AT.max(self.settled.len()) {
+                if self.recent.len() >= fold_at.max(self.settled.len()) {
                     self.fold();
                 }
             }

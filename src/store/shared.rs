@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use parking_lot::{Condvar, Mutex};
@@ -21,6 +21,7 @@ use super::owner::Owner;
 use super::place::{Key, Location, OwnerId};
 use super::recovery::Sealed;
 use super::segment::SegmentName;
+use crate::base::Activity;
 
 /// Bytes that may wait to be written before producers are held.
 const UNWRITTEN_BYTES_MAX: usize = 8 << 20;
@@ -34,6 +35,8 @@ pub(super) struct Settings {
     pub(super) segment_bytes: u32,
     pub(super) sync: SyncStrategy,
     pub(super) sync_interval: Duration,
+    /// How often it is looked whether the store is still ours when nothing is written.
+    pub(super) beat: Option<Duration>,
 }
 
 pub(super) struct Shared {
@@ -64,6 +67,12 @@ pub(super) struct Shared {
     pub(super) wishes: Mutex<VecDeque<Wish>>,
     /// The reader waits here, with `wishes`.
     pub(super) wished: Condvar,
+    opened: Instant,
+    /// When the store was seen to be ours, in milliseconds since it was opened.
+    checked_ms: AtomicU64,
+    /// The heart waits here for its next beat, or for the end.
+    pub(super) heart: (Mutex<()>, Condvar),
+    pub(super) activities: Activities,
     phase: AtomicU8,
     full: AtomicBool,
     pub(super) changed: Notify,
@@ -77,6 +86,20 @@ pub(super) struct Shared {
 
 #[cfg(test)]
 pub(super) type OnRegister = Box<dyn Fn(OwnerId, &dyn Owner) + Send>;
+/// What each thread asks of the disk.
+#[derive(Debug, Default)]
+pub(super) struct Activities {
+    pub(super) writer: Activity,
+    pub(super) keeper: Activity,
+    pub(super) reader: Activity,
+    pub(super) heart: Activity,
+}
+
+impl Activities {
+    pub(super) fn each(&self) -> [&Activity; 4] {
+        [&self.writer, &self.keeper, &self.reader, &self.heart]
+    }
+}
 
 /// A segment that exists.
 #[derive(Debug, Clone)]
@@ -177,6 +200,10 @@ impl Shared {
             ready: Condvar::new(),
             wishes: Mutex::default(),
             wished: Condvar::new(),
+            opened: Instant::now(),
+            checked_ms: AtomicU64::new(0),
+            heart: (Mutex::new(()), Condvar::new()),
+            activities: Activities::default(),
             phase: AtomicU8::new(Phase::Running as u8),
             full: AtomicBool::new(false),
             changed: Notify::new(),
@@ -206,6 +233,8 @@ impl Shared {
         self.ready.notify_all();
         drop(self.wishes.lock());
         self.wished.notify_all();
+        drop(self.heart.0.lock());
+        self.heart.1.notify_all();
     }
 
     /// The journal has failed: it ends without a word to those who wait.
@@ -259,7 +288,20 @@ impl Shared {
         if planted!(self.disk, NoOwnerCheck) {
             return Ok(());
         }
-        self.ownership.check()
+        self.ownership.check()?;
+        self.checked_ms.store(self.age_ms(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The same, unless that was seen not long ago.
+    pub(super) fn check_owner_now_and_then(&self) -> Result<(), StoreError> {
+        let Some(beat) = self.settings.beat else { return Ok(()) };
+        let age = self.age_ms().saturating_sub(self.checked_ms.load(Ordering::Relaxed));
+        if u128::from(age) < 2 * beat.as_millis() { Ok(()) } else { self.check_owner() }
+    }
+
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     pub(super) fn owner(&self, id: OwnerId) -> Option<Arc<dyn Owner>> {

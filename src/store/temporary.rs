@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 use super::disk::RealDisk;
+use super::epoch::Locking;
 use super::error::StoreError;
 use super::journal::{Journal, Opening};
 use super::options::{JournalOptions, SyncStrategy, TempStoreOptions};
@@ -105,6 +106,9 @@ fn open(
     };
     let opening = Opening {
         node: String::new(),
+        locking: Locking::Take,
+        followed: None,
+        beat: None,
         clock,
         on_failure: Box::new(|failure| {
             tracing::error!("the temporary store failed, what it held is lost: {failure}");

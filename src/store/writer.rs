@@ -26,6 +26,7 @@ use super::scan::Before;
 use super::segment::{SEGMENT_BYTES_MAX, Seal, SegmentHead, SegmentName};
 use super::shared::{Phase, Prepared, Segment, Shared};
 use super::ticket::Batch;
+use crate::base::fail_point::fail_point;
 use crate::openwire::{WireError, XaTransactionId};
 
 /// How long what nobody waits for may wait for company.
@@ -152,7 +153,8 @@ impl Writer {
             if self.shared.phase() == Phase::Ended {
                 return;
             }
-            let turn = self.turn(sync_due);
+            let shared = Arc::clone(&self.shared);
+            let turn = shared.activities.writer.during(|| self.turn(sync_due));
             if self.spare.capacity() > SPARE_BYTES && self.shared.front.lock().is_empty() {
                 self.spare = BytesMut::new();
             }
@@ -162,7 +164,7 @@ impl Writer {
                 Err(error) => return self.shared.fail(error),
             }
             if self.shared.phase() == Phase::Closing && self.is_idle() {
-                if let Err(error) = self.finish() {
+                if let Err(error) = shared.activities.writer.during(|| self.finish()) {
                     self.shared.fail(error);
                 }
                 return;
@@ -231,6 +233,10 @@ impl Writer {
         if planted!(self.shared.disk, AckBeforeSync) {
             self.tell();
         }
+        let checked_early = planted!(self.shared.disk, CheckBeforeSync);
+        if checked_early {
+            self.shared.check_owner()?;
+        }
         let wanted = self.unfinished.wanted;
         let sync = sync || self.unfinished.must_sync;
         match self.shared.settings.sync {
@@ -239,7 +245,10 @@ impl Writer {
             SyncStrategy::Always => return Ok(Turn::Done),
             SyncStrategy::Periodic | SyncStrategy::Never => {}
         }
-        self.shared.check_owner()?;
+        if !checked_early {
+            self.shared.check_owner()?;
+        }
+        fail_point!("j.after_check");
         self.tell();
         Ok(Turn::Done)
     }
@@ -358,8 +367,10 @@ impl Writer {
         self.chain = head.seal(&mut encoded.bytes, spot);
         self.sequence += 1;
         self.dirty.get_or_insert_with(Instant::now);
+        fail_point!("j.before_write");
         let written = active.file.write_at(&encoded.bytes, u64::from(base));
         written.map_err(StoreError::io("write", &active.path))?;
+        fail_point!("j.after_write");
         active.end += u32::try_from(encoded.bytes.len()).unwrap_or(u32::MAX);
         let (segment, end, of) = (active.name.number, active.end, active.length);
         self.shared.tail_room.store(of - end, Ordering::Relaxed);
@@ -464,7 +475,9 @@ impl Writer {
     /// Makes a prepared file the segment that is written.
     pub(super) fn begin_first(&mut self, next: Prepared) -> Result<(), StoreError> {
         let (head, snapshot) = (self.next_head(), self.snapshot());
+        fail_point!("epoch.before_seal");
         self.begin(next, head, snapshot)?;
+        fail_point!("epoch.after_seal");
         self.shared.check_owner()
     }
 
@@ -520,12 +533,14 @@ impl Writer {
 
     fn sync(&mut self) -> Result<(), StoreError> {
         if let Some(active) = self.active.as_ref().filter(|_| self.dirty.is_some()) {
+            fail_point!("j.before_sync");
             let mut synced = active.file.sync();
             if synced.is_err() && planted!(self.shared.disk, RetrySync) {
                 synced = active.file.sync();
             }
             synced.map_err(StoreError::io("sync", &active.path))?;
             self.dirty = None;
+            fail_point!("j.after_sync");
         }
         self.durable = self.sequence;
         Ok(())
@@ -535,6 +550,7 @@ impl Writer {
     fn tell(&mut self) {
         let Unfinished { batches, mut placed, .. } = mem::take(&mut self.unfinished);
         for batch in batches {
+            fail_point!("j.before_ack");
             batch.complete();
         }
         placed.sort_by_key(|placed| (placed.owner, placed.copied, placed.at.segment));

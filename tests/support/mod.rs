@@ -5,6 +5,9 @@
 
 pub mod activemq;
 pub mod cluster;
+pub mod containers;
 pub mod daemon;
+pub mod group;
 pub mod network;
 pub mod process;
+pub mod proxy;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Client;
+use crate::base::fail_point::fail_point;
 use crate::broker::Broker;
 use crate::broker::queue::{Event, QueueCell};
 use crate::broker::refusal::Refusal;
@@ -89,6 +90,7 @@ impl Client {
                  Acked messages will be replayed if present on this broker. Ignored ack:",
             ),
         }
+        fail_point!("ack.before_journal");
         Ok(self.broker.append(group))
     }
 

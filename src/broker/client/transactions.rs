@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Client;
 use super::acks::by_queue;
+use crate::base::fail_point::fail_point;
 use crate::broker::Broker;
 use crate::broker::queue::Event;
 use crate::broker::refusal::Refusal;
@@ -188,7 +189,10 @@ impl Client {
         match prepared {
             Ok(Some(branch)) => {
                 let entries = branch.map(Entry::Prepared).into_iter().collect();
-                Ok((XA_OK, self.broker.append(Group { entries, wanted: true })))
+                fail_point!("tx.before_prepare");
+                let ticket = self.broker.append(Group { entries, wanted: true });
+                fail_point!("tx.after_prepare");
+                Ok((XA_OK, ticket))
             }
             Ok(None) => {
                 self.take(id)?;
@@ -228,6 +232,9 @@ impl Broker {
         let mut group = Group { wanted, ..Group::default() };
         let mut placements = Vec::new();
         let outcome = outcome(Some(id), &transaction);
+        let may_be_dead = transaction.steps.iter().any(|step| {
+            matches!(step, Step::Send(message) if message.persistent && message.expiration > 0)
+        });
         for step in transaction.steps {
             match step {
                 Step::Send(message) => {
@@ -259,7 +266,8 @@ impl Broker {
             }
         }
         group.entries.extend(outcome);
-        let ticket = self.append(group);
+        let ticket = self.append_or_wait(group, may_be_dead);
+        fail_point!("tx.after_commit");
         // Nobody gets a part of what a crash could still undo.
         let this = self.this.clone();
         ticket.then(move || {

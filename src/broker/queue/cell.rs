@@ -11,6 +11,7 @@ use crate::broker::keeping::Side;
 use crate::broker::options::PolicyEntry;
 use crate::broker::statistics::Figures;
 use crate::broker::subscription::Subscription;
+use crate::broker::why::Standing;
 use crate::openwire::{Destination, Message};
 use crate::store::{Key, Location, OwnerId, RecoveredOwner};
 
@@ -191,6 +192,11 @@ impl QueueCell {
     /// Messages that wait for a consumer.
     pub fn pending_count(&self) -> usize {
         self.queue.lock().pending.len()
+    }
+
+    /// How things stand, for someone who asks why messages wait.
+    pub fn standing(&self) -> Standing {
+        self.queue.lock().standing()
     }
 
     pub fn figures(&self) -> Figures {

@@ -6,6 +6,7 @@ use super::{Consumer, Effects, Queue, QueueCell};
 use crate::broker::groups::Claim;
 use crate::broker::subscription::Subscription;
 use crate::broker::subscription::window::InFlight;
+use crate::broker::why::Standing;
 use crate::openwire::Message;
 use crate::store::Key;
 
@@ -23,6 +24,34 @@ enum Stop {
 }
 
 impl Queue {
+    /// How things stand: who could have the first message that waits, and why not.
+    pub(super) fn standing(&self) -> Standing {
+        let waiting = self.pending.range(Key::FIRST).find(|(_, held)| held.message.is_some());
+        let first =
+            waiting.and_then(|(_, held)| Some((held.message.clone()?, held.redeliveries())));
+        let bar = |consumer: &Arc<Subscription>| {
+            let (message, redeliveries) = first.as_ref()?;
+            let groups = self.groups.as_ref();
+            let claim = groups.map_or(Claim::Free, |groups| groups.claim(message, &consumer.id));
+            if claim == Claim::Foreign {
+                return Some("its message group is another consumer's".to_owned());
+            }
+            if self.exclusive.as_ref().is_some_and(|only| *only != consumer.id) {
+                return Some("another consumer is exclusive".to_owned());
+            }
+            let unserved =
+                consumer.info.network_subscription && self.is_unserved(message, *redeliveries);
+            consumer.filter.bar(message, *redeliveries, unserved)
+        };
+        let consumers = self.consumers.iter().map(|it| Arc::clone(&it.subscription));
+        Standing {
+            pending: self.pending.len(),
+            in_flight: self.in_flight.len(),
+            consumers: consumers.map(|it| (Arc::clone(&it), bar(&it))).collect(),
+            first: first.as_ref().map(|(message, _)| Arc::clone(message)),
+        }
+    }
+
     /// Whether a message that came over a bridge may go back where nobody takes it here: always, unless
     /// a `conditionalNetworkBridgeFilterFactory` says otherwise.
     pub(super) fn replays(&self) -> bool {

@@ -59,6 +59,16 @@ impl Filter {
         Ok(Self { selector, not_from, forwarding, consumer: Arc::clone(id) })
     }
 
+    /// What keeps a message of a queue from this consumer, in words; see [`Self::accepts_from`].
+    pub fn bar(&self, message: &Message, redeliveries: i32, unserved: bool) -> Option<String> {
+        let barred = self.forwarding.as_ref().and_then(|rule| rule.bars(message, unserved));
+        if let Some(barred) = barred {
+            return Some(barred.to_string());
+        }
+        let wanted = self.accepts_from(message, redeliveries, unserved);
+        (!wanted).then(|| "its selector does not take it".to_owned())
+    }
+
     pub fn accepts(&self, message: &Message, redeliveries: i32) -> bool {
         self.accepts_from(message, redeliveries, false)
     }
@@ -287,6 +297,12 @@ impl Subscription {
     /// See [`Window::rolled_back`].
     pub fn rolled_back(&self, messages: Vec<InFlight>) -> Vec<InFlight> {
         self.window.lock().window.rolled_back(messages)
+    }
+
+    /// How many messages it holds unacknowledged, and its prefetch.
+    pub fn held_of_prefetch(&self) -> (usize, usize) {
+        let state = self.window.lock();
+        (state.window.len(), state.window.prefetch)
     }
 
     /// Closes the window and takes out what it held, apart from what an open transaction has.

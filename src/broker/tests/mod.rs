@@ -120,14 +120,14 @@ impl Bench {
     }
 
     fn send_with(&mut self, destination: &str, change: impl FnOnce(&mut Message)) {
-        self.try_send(destination, change).unwrap();
+        let _ticket = self.try_send(destination, change).unwrap();
     }
 
     fn try_send(
         &mut self,
         destination: &str,
         change: impl FnOnce(&mut Message),
-    ) -> Result<(), Refusal> {
+    ) -> Result<Ticket, Refusal> {
         let producer = Arc::new(ProducerId::new("ID:producer", 1, 1));
         let mut message = Message {
             producer_id: Some(Arc::clone(&producer)),
@@ -139,8 +139,7 @@ impl Bench {
         };
         self.sent += 1;
         change(&mut message);
-        let _ticket = self.client("producer").0.send(message)?;
-        Ok(())
+        self.client("producer").0.send(message)
     }
 
     /// What was delivered to a client since the last look: numbers of sent messages, `*` for each

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::openwire::XaTransactionId;
+use crate::store::Locking;
 use crate::store::disk::RealDisk;
 use crate::store::journal::{Journal, Opening};
 use crate::store::options::{JournalOptions, PurgeRecoveredXa};
@@ -86,6 +87,9 @@ fn open_watched(
     let clock = Arc::new(ManualClock::at(1_000_000));
     let opening = Opening {
         node: "test".to_owned(),
+        locking: Locking::Take,
+        followed: None,
+        beat: None,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         on_failure: Box::new(|failure| panic!("{failure}")),
     };
@@ -494,4 +498,18 @@ async fn an_owner_has_all_its_messages_when_the_journal_may_ask_for_them() {
         });
     });
     assert_eq!(*held.lock(), [true; 5]);
+}
+
+#[tokio::test]
+async fn who_sent_a_message_that_was_dead_on_arrival_waits_for_its_dead_letter() {
+    let mut kept = Kept::new();
+    kept.settle().await;
+    let sent = kept.bench.try_send("Q", |message| {
+        message.expiration = 1;
+        message.response_required = true;
+    });
+    tokio::time::timeout(SOON, sent.unwrap().durable()).await.expect("durable in time");
+    let mut kept = kept.crash();
+    kept.bench.consume("a", "ActiveMQ.DLQ", |_| ());
+    assert_eq!(kept.got("a", 1).await, "0");
 }

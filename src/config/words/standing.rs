@@ -27,10 +27,6 @@ pub(in crate::config) const GROUPED: Standing =
 pub(in crate::config) const STOPS_ON_ERROR: Standing = NoEffect(
     "a full disk holds producers until there is room; after any other failed write the process ends",
 );
-pub(in crate::config) const OWNERSHIP: Standing =
-    NoEffect("that the lock is still held is checked after every write");
-pub(in crate::config) const POLLED: Standing =
-    NoEffect("a broker that waits for the lock looks for it ten times a second");
 pub(in crate::config) const PAGES: Standing =
     NoEffect("messages are read back as consumers have room for them");
 pub(in crate::config) const STORE_AUDIT: Standing = NoEffect(

@@ -2,8 +2,8 @@
 
 use super::destination::Patterned;
 use super::standing::{
-    ALLOCATED, ARCHIVE, CHECKED, GROUPED, JMX, JVM, LEVEL_DB, OLD_STORE, ONE_JOURNAL, OWNERSHIP,
-    PAGE_FILE, POLLED, RECLAIMED, SERVED, SQL, SQL_LOCK, STOPS_ON_ERROR, STORE_FORMAT,
+    ALLOCATED, ARCHIVE, CHECKED, GROUPED, JMX, JVM, LEVEL_DB, OLD_STORE, ONE_JOURNAL, PAGE_FILE,
+    RECLAIMED, SERVED, SQL, SQL_LOCK, STOPS_ON_ERROR, STORE_FORMAT,
 };
 use super::usage::DISK_USAGE;
 use crate::broker::options::usage::DiskUsage;
@@ -123,8 +123,8 @@ pub(super) static KAHA_DB: Words<JournalOptions> = Words {
         set!("indexLFUEvictionFactor", value::decimal => index.lfu_eviction_factor, PAGE_FILE),
         set!("forceRecoverIndex", value::boolean => index.force_recover, PAGE_FILE),
         set!("useLock", value::boolean => lock.use_lock, SERVED),
-        set!("lockKeepAlivePeriod", value::millis_or_none => lock.keep_alive_period, OWNERSHIP),
-        set!("databaseLockedWaitDelay", value::millis => lock.acquire_sleep_interval, POLLED),
+        set!("lockKeepAlivePeriod", value::millis_or_none => lock.keep_alive_period, SERVED),
+        set!("databaseLockedWaitDelay", value::millis => lock.acquire_sleep_interval, SERVED),
         set!("failIfDatabaseIsLocked", value::boolean => lock.fail_if_locked, SERVED),
         known!("brokerName", value::text, JVM),
     ],
@@ -154,7 +154,7 @@ pub(super) static SHARED_FILE_LOCKER: Words<LockOptions> = Words {
             to.locker = Locker::SharedFile { directory: Some(value::path(text)?) };
             Ok(())
         }),
-        set!("lockAcquireSleepInterval", value::millis => acquire_sleep_interval, POLLED),
+        set!("lockAcquireSleepInterval", value::millis => acquire_sleep_interval, SERVED),
         set!("failIfLocked", value::boolean => fail_if_locked, SERVED),
         known!("name", value::text, JVM),
     ],
@@ -170,7 +170,7 @@ pub(super) static M_KAHA_DB: Words<JournalsOptions> = Words {
         set!("journalCleanupInterval", value::millis_or_none => journal_cleanup_interval, RECLAIMED),
         set!("checkForCorruption", value::boolean => check_for_corruption, CHECKED),
         set!("useLock", value::boolean => lock.use_lock, SERVED),
-        set!("lockKeepAlivePeriod", value::millis_or_none => lock.keep_alive_period, OWNERSHIP),
+        set!("lockKeepAlivePeriod", value::millis_or_none => lock.keep_alive_period, SERVED),
         known!("brokerName", value::text, JVM),
         known!("stopOnError", value::boolean, JVM),
     ],

@@ -411,7 +411,7 @@ impl Disk for ModelDisk {
         Ok(state.limit.map_or(u64::MAX, |limit| limit.saturating_sub(state.image.used())))
     }
 
-    fn lock(&self, path: &Path, _holder: &str) -> io::Result<Box<dyn Lock>> {
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         self.act(Act::Look, path, |state| {
             if !state.locked.insert(path.to_owned()) {
                 return Err(ErrorKind::WouldBlock.into());
@@ -419,7 +419,17 @@ impl Disk for ModelDisk {
             state.faults.new_process();
             Ok(())
         })?;
-        Ok(Box::new(ModelLock { disk: self.clone(), path: path.to_owned() }))
+        Ok(Box::new(ModelLock { disk: self.clone(), path: Some(path.to_owned()) }))
+    }
+
+    fn open_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.act(Act::Look, path, |_| Ok(()))?;
+        Ok(Box::new(ModelLock { disk: self.clone(), path: None }))
+    }
+
+    /// In one thread nobody else could let go of it.
+    fn await_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.lock(path)
     }
 
     #[cfg(feature = "planted-bugs")]
@@ -431,14 +441,25 @@ impl Disk for ModelDisk {
 #[derive(Debug)]
 struct ModelLock {
     disk: ModelDisk,
-    path: PathBuf,
+    /// What is locked.
+    path: Option<PathBuf>,
 }
 
-impl Lock for ModelLock {}
+impl Lock for ModelLock {
+    fn say(&self, _text: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn is_in_place(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+}
 
 impl Drop for ModelLock {
     fn drop(&mut self) {
-        self.disk.0.lock().locked.remove(&self.path);
+        if let Some(path) = &self.path {
+            self.disk.0.lock().locked.remove(path);
+        }
     }
 }
 

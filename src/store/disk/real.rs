@@ -1,7 +1,7 @@
 //! The disk of the machine.
 
-use std::fs::{self, DirBuilder, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Seek, Write};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{Advice, FallocateFlags, SeekFrom, fadvise, fallocate, seek, statvfs};
 use rustix::io::Errno;
 
+use super::lock::{FileLock, Wait};
 use super::{Disk, File, Lock};
 
 /// Bytes of zeros written at a time where the file system cannot allocate.
@@ -55,16 +56,16 @@ impl Disk for RealDisk {
         fs::File::open(path)?.sync_all()
     }
 
-    fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Lock>> {
-        let mut file = private().create(true).truncate(false).open(path)?;
-        file.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => ErrorKind::WouldBlock.into(),
-            TryLockError::Error(error) => error,
-        })?;
-        file.set_len(0)?;
-        file.rewind()?;
-        file.write_all(holder.as_bytes())?;
-        Ok(Box::new(file))
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        Ok(Box::new(FileLock::take(path, Wait::No)?))
+    }
+
+    fn open_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        Ok(Box::new(FileLock::open(path)?))
+    }
+
+    fn await_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        Ok(Box::new(FileLock::take(path, Wait::Yes)?))
     }
 
     fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
@@ -73,13 +74,11 @@ impl Disk for RealDisk {
     }
 }
 
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     options
 }
-
-impl Lock for fs::File {}
 
 impl File for fs::File {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -181,7 +181,7 @@ impl Victim {
         let is_changed = |at: usize| new.get(at) != old.get(at);
         let mut opened = Opened::new(&disk, &victim_options()).map_err(|why| why.to_string())?;
         let wound = Wound { victim: self, path, is_changed: &is_changed, length: new.len() };
-        wound.check_state(&mut opened)?;
+        wound.check_state(&opened)?;
         wound.check_fetched(&mut opened)?;
         wound.check_named(&opened, blow)?;
         wound.check_kept(&opened, &disk, &new)?;
@@ -215,7 +215,7 @@ impl Wound<'_> {
     }
 
     /// Only what stands in the damaged batches is lost.
-    fn check_state(&self, opened: &mut Opened) -> Result<(), String> {
+    fn check_state(&self, opened: &Opened) -> Result<(), String> {
         let mut expected = Left::default();
         for part in &self.victim.parts {
             let is_hit = self.path == part.path && !self.is_by_footer(part);
@@ -270,15 +270,15 @@ impl Wound<'_> {
     fn check_named(&self, opened: &Opened, blow: &Blow) -> Result<(), String> {
         let damage = &opened.recovered.damage;
         let named = |file: &str| {
-            damage
-                .iter()
-                .filter_map(|damage| match damage {
-                    Damage::Bytes { file: other, from, to } if other == file => {
-                        Some((*from as usize, *to as usize))
-                    }
-                    _ => None,
-                })
-                .collect::<Vec<_>>()
+            let mut places = Vec::new();
+            for found in damage {
+                if let Damage::Bytes { file: other, from, to } = found
+                    && other == file
+                {
+                    places.push((*from as usize, *to as usize));
+                }
+            }
+            places
         };
         let fail = |what: &str| Err(format!("{what}: {damage:?}"));
         let Some(part) = self.victim.part_of(self.path) else {
@@ -287,10 +287,9 @@ impl Wound<'_> {
                 return fail("nothing was lost");
             }
             let is_slot = self.path.ends_with("EPOCH");
-            let is_named = damage.iter().any(|damage| match damage {
-                Damage::Footer { file } => *file == self.name(),
-                Damage::Slot { .. } => is_slot,
-                _ => false,
+            let is_named = damage.iter().any(|damage| {
+                matches!(damage, Damage::Footer { file } if *file == self.name())
+                    || matches!(damage, Damage::Slot { .. }) && is_slot
             });
             let is_read = is_footer(self.path)
                 && *blow != Blow::Gone
@@ -321,9 +320,9 @@ impl Wound<'_> {
         let is_anything_whole =
             part.places.iter().any(|place| !self.is_touched(place.from, place.to));
         if part.is_last && !is_anything_whole {
-            let is_named = damage.iter().any(|damage| match damage {
-                Damage::Unreadable { file } | Damage::Torn { file, .. } => *file == self.name(),
-                _ => false,
+            let is_named = damage.iter().any(|damage| {
+                matches!(damage, Damage::Unreadable { file } | Damage::Torn { file, .. }
+                    if *file == self.name())
             });
             return if is_named { Ok(()) } else { fail("nothing of it is whole") };
         }

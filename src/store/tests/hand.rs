@@ -9,13 +9,15 @@ use parking_lot::Mutex;
 
 use super::state::{Held, Kept, Prepared, State, message, number_of};
 use crate::base::clock::ManualClock;
+use crate::store::disk::Disk;
 use crate::store::disk::model::ModelDisk;
 use crate::store::journal::Hands;
 use crate::store::options::JournalOptions;
 use crate::store::shared::Phase;
 use crate::store::writer::Turn;
 use crate::store::{
-    Entry, Fetched, Group, Journal, Key, Location, Opening, Owner, OwnerId, Recovered, StoreError,
+    Entry, Fetched, Group, Journal, Key, Location, Locking, Opening, Owner, OwnerId, Recovered,
+    StoreError,
 };
 
 /// Where the store of every test lies.
@@ -37,6 +39,9 @@ pub(super) fn opening(failures: &Arc<AtomicU64>) -> Opening {
     let failures = Arc::clone(failures);
     Opening {
         node: "test".to_owned(),
+        locking: Locking::Take,
+        followed: None,
+        beat: None,
         clock: Arc::new(ManualClock::at(1)),
         on_failure: Box::new(move |_| {
             failures.fetch_add(1, Ordering::Relaxed);
@@ -125,9 +130,24 @@ impl Opened {
         options: &JournalOptions,
         failures: &Arc<AtomicU64>,
     ) -> Result<Self, StoreError> {
-        let disk = Arc::new(disk.clone());
+        Self::with(disk, options, opening(failures))
+    }
+
+    pub(super) fn with(
+        disk: &ModelDisk,
+        options: &JournalOptions,
+        opening: Opening,
+    ) -> Result<Self, StoreError> {
+        Self::on(Arc::new(disk.clone()), options, opening)
+    }
+
+    pub(super) fn on(
+        disk: Arc<dyn Disk>,
+        options: &JournalOptions,
+        opening: Opening,
+    ) -> Result<Self, StoreError> {
         let (journal, recovered, hands) =
-            Journal::open_by_hand(disk, directory(), options, opening(failures))?;
+            Journal::open_by_hand(disk, directory(), options, opening)?;
         Ok(Self { journal, recovered, hands })
     }
 

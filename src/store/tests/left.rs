@@ -100,9 +100,11 @@ impl Part {
 
     /// Where messages lie in it.
     pub(super) fn puts(&self) -> impl Iterator<Item = Location> {
-        self.places.iter().flat_map(|place| &place.said).filter_map(|said| match said {
-            Said::Change(_, _, Change::Put(stored)) => Some(stored.at),
-            _ => None,
+        self.places.iter().flat_map(|place| &place.said).filter_map(|said| {
+            if let Said::Change(_, _, Change::Put(stored)) = said {
+                return Some(stored.at);
+            }
+            None
         })
     }
 

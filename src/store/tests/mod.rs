@@ -1,9 +1,12 @@
 //! The journal on the disk of the machine, through its handle; and, in the files beside, on a disk that
 //! loses power and fails.
 
+mod contested;
 mod corruption;
 mod disk_error;
 mod disk_full;
+mod fenced;
+mod followed;
 mod footers;
 mod format;
 mod hand;
@@ -87,6 +90,9 @@ fn open(directory: &Path) -> Result<(Journal, Recovered), StoreError> {
     let options = JournalOptions { journal_max_file_length: 16 << 10, ..JournalOptions::default() };
     let opening = Opening {
         node: "test".to_owned(),
+        locking: Locking::Take,
+        followed: None,
+        beat: None,
         clock: Arc::new(ManualClock::at(1)),
         on_failure: Box::new(|error| panic!("{error}")),
     };

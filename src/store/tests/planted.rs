@@ -1,5 +1,6 @@
 //! Each bug that can be planted is found by the tests that are there for it.
 
+use super::contested::contest_each;
 use super::corruption::sampled;
 use super::disk_error::fail_each;
 use super::power_cut::random_cuts;
@@ -77,4 +78,19 @@ fn a_footer_that_is_trusted_is_found() {
 #[test]
 fn a_copy_of_what_was_removed_is_found() {
     is_found(Bug::CopyRemoved, is_back_after_a_copy);
+}
+
+#[test]
+fn an_owner_that_does_not_look_whether_it_still_is_one_is_found() {
+    is_found(Bug::NoOwnerCheck, contest_each);
+}
+
+#[test]
+fn a_look_at_the_owner_before_the_sync_is_found() {
+    is_found(Bug::CheckBeforeSync, contest_each);
+}
+
+#[test]
+fn a_store_that_is_read_before_it_is_claimed_is_found() {
+    is_found(Bug::ReadBeforeClaim, contest_each);
 }

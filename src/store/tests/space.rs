@@ -11,7 +11,9 @@ use super::{Holder, scaled, seed, wait};
 use crate::base::clock::ManualClock;
 use crate::store::disk::model::ModelDisk;
 use crate::store::options::JournalOptions;
-use crate::store::{Add, Entry, Fetched, Group, Journal, Key, Location, Opening, Owner, RealDisk};
+use crate::store::{
+    Add, Entry, Fetched, Group, Journal, Key, Location, Locking, Opening, Owner, RealDisk,
+};
 
 /// Bytes that what is known of an owner or a branch takes, at most.
 const STATE_BYTES: u64 = 2 << 10;
@@ -133,6 +135,9 @@ fn one_message_that_stays_on_a_real_disk_does_not_keep_what_flows_by() {
     let options = JournalOptions { journal_max_file_length: SEGMENT, ..JournalOptions::default() };
     let opening = Opening {
         node: "test".to_owned(),
+        locking: Locking::Take,
+        followed: None,
+        beat: None,
         clock: Arc::new(ManualClock::at(1)),
         on_failure: Box::new(|error| panic!("{error}")),
     };

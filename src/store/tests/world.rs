@@ -6,12 +6,13 @@ use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 
-use super::hand::{Bodies, Holder, Leaving, Opened};
+use super::hand::{Bodies, Holder, Leaving, Opened, opening};
 use super::left::losses;
 use super::state::{State, message, number_of};
 use crate::store::disk::model::{Image, ModelDisk};
+use crate::store::follower::Follower;
 use crate::store::options::JournalOptions;
-use crate::store::{Add, Entry, Group, Key, Location, OwnerId, OwnerRecord, Ticket};
+use crate::store::{Add, Entry, Group, Key, Location, Opening, OwnerId, OwnerRecord, Ticket};
 
 /// What is to be there after the groups up to one.
 #[derive(Debug, Clone, Default)]
@@ -155,6 +156,8 @@ pub(super) struct World {
     number: i64,
     /// How often it was told of a failure.
     pub(super) failures: Arc<AtomicU64>,
+    /// Who opens the store next.
+    pub(super) slave: Option<Follower>,
 }
 
 impl World {
@@ -170,6 +173,7 @@ impl World {
             next_keys: BTreeMap::new(),
             number: 0,
             failures: Arc::default(),
+            slave: None,
         }
     }
 
@@ -188,7 +192,9 @@ impl World {
 
     /// Opens the store, which must hold all that was confirmed. `Ok(false)`: the disk has failed.
     pub(super) fn open(&mut self) -> Result<bool, String> {
-        let opened = Opened::told_to(&self.disk, &self.options, &self.failures);
+        let followed = self.slave.take();
+        let opening = Opening { followed, ..opening(&self.failures) };
+        let opened = Opened::with(&self.disk, &self.options, opening);
         let Ok(mut opened) = opened else { return Ok(false) };
         let expected = self.ledger.lock().expected();
         let check = || expected.check(&mut opened, &self.disk, &mut self.bodies);

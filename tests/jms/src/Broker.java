@@ -71,6 +71,8 @@ final class Broker implements AutoCloseable {
             """;
     private static final String STORE = """
             <persistenceAdapter><kahaDB directory="${activemq.data}/kahadb" %s/></persistenceAdapter>""";
+    private static final String SHARED_STORE = """
+            <persistenceAdapter><kahaDB directory="%s" %s/></persistenceAdapter>""";
     private static final int START_SECONDS = 60;
     private static final int STOP_SECONDS = 30;
     /** How much of its log is shown when it does not start. */
@@ -157,24 +159,69 @@ final class Broker implements AutoCloseable {
     }
 
     private static Broker start(List<Integer> ports, Configuration wanted) throws Exception {
-        return startWith(ports, CONFIGURATION.formatted(ports.get(0), ports.get(1), ports.get(2),
-                wanted.persistent(), wanted.policies(), wanted.elements(), wanted.attributes()));
+        return started(prepare(ports, CONFIGURATION.formatted(ports.get(0), ports.get(1), ports.get(2),
+                wanted.persistent(), wanted.policies(), wanted.elements(), wanted.attributes())));
+    }
+
+    private static Broker started(Broker broker) throws Exception {
+        broker.launch();
+        broker.awaitStart();
+        return broker;
     }
 
     /** Starts one from a file that somebody else wrote, but on a port of its own. */
     static Broker of(Path file) throws Exception {
         List<Integer> ports = freePorts(1);
-        return startWith(ports, Files.readString(file).replace("0.0.0.0:61616", "127.0.0.1:" + ports.get(0)));
+        String text = Files.readString(file).replace("0.0.0.0:61616", "127.0.0.1:" + ports.get(0));
+        return started(prepare(ports, text));
     }
 
-    private static Broker startWith(List<Integer> ports, String configuration) throws Exception {
+    /** One of the brokers that share a store; it is not started yet. */
+    static Broker member(Path store, String attributes) throws Exception {
+        List<Integer> ports = freePorts(3);
+        return prepare(ports, CONFIGURATION.formatted(ports.get(0), ports.get(1), ports.get(2), true, "",
+                SHARED_STORE.formatted(store, attributes), ""));
+    }
+
+    private static Broker prepare(List<Integer> ports, String configuration) throws Exception {
         Path directory = Files.createTempDirectory("openwired-jms");
         Files.writeString(directory.resolve("activemq.xml"), configuration);
         Broker broker = new Broker(directory, ports);
+        Runtime.getRuntime().addShutdownHook(new Thread(broker::destroy));
+        return broker;
+    }
+
+    /**
+     * A node of the cluster in tests/config/cluster, with its users' files but for addresses and stores: the
+     * six ports are those of all nodes. Started, but perhaps a slave, which opens no port.
+     */
+    static Broker node(int node, List<Integer> all, Path stores) throws Exception {
+        Path from = Path.of("tests/config/cluster/mq" + node);
+        Path directory = Files.createTempDirectory("openwired-node");
+        for (String file : List.of("credentials.properties", "jetty-realm.properties", "jetty.xml")) {
+            Files.copy(from.resolve(file), directory.resolve(file));
+        }
+        String text = Files.readString(from.resolve("activemq.xml")).replace("/usr/local/mqcluster", stores.toString());
+        for (int each = 1; each <= 6; each++) {
+            String port = ":" + (61615 + each);
+            text = text.replace("172.18.0.116" + port, "127.0.0.1:" + all.get(each - 1))
+                    .replace("0.0.0.0" + port, "127.0.0.1:" + all.get(each - 1));
+        }
+        Files.writeString(directory.resolve("activemq.xml"), text);
+        Broker broker = new Broker(directory, List.of(all.get(node - 1)));
         broker.launch();
         Runtime.getRuntime().addShutdownHook(new Thread(broker::destroy));
-        broker.awaitStart();
         return broker;
+    }
+
+    /** Starts the process that was killed, which may come up as a slave. */
+    void join() throws IOException {
+        launch();
+    }
+
+    /** Whether clients can connect. */
+    boolean serves() {
+        return isAlive() && accepts(ports.get(0));
     }
 
     /** Starts the process that was stopped or killed, on the same ports and in the same directory. */
@@ -183,7 +230,8 @@ final class Broker implements AutoCloseable {
         awaitStart();
     }
 
-    private void launch() throws IOException {
+    /** Starts the process, and does not wait for anything. */
+    void launch() throws IOException {
         ProcessBuilder builder = new ProcessBuilder(command(directory.resolve("activemq.xml"), directory));
         builder.directory(directory.toFile());
         builder.redirectErrorStream(true);
@@ -225,6 +273,11 @@ final class Broker implements AutoCloseable {
         }
     }
 
+    /** Whether clients can connect. */
+    boolean isServing() {
+        return process != null && process.isAlive() && accepts(ports.get(0));
+    }
+
     private static boolean accepts(int port) {
         try (Socket socket = new Socket()) {
             socket.connect(new InetSocketAddress(InetAddress.getLoopbackAddress(), port), 1000);
@@ -235,7 +288,7 @@ final class Broker implements AutoCloseable {
     }
 
     /** Ports that nobody listens on, all different. */
-    private static List<Integer> freePorts(int count) throws IOException {
+    static List<Integer> freePorts(int count) throws IOException {
         List<ServerSocket> held = new ArrayList<>();
         List<Integer> ports = new ArrayList<>();
         for (int i = 0; i < count; i++) {
@@ -302,7 +355,9 @@ final class Broker implements AutoCloseable {
 
     /** Ends the process without any warning. */
     void destroy() {
-        process.destroyForcibly();
+        if (process != null) {
+            process.destroyForcibly();
+        }
     }
 
     /** The same, and waits until it has ended. */
@@ -320,6 +375,11 @@ final class Broker implements AutoCloseable {
         if (!process.waitFor(STOP_SECONDS, TimeUnit.SECONDS)) {
             process.destroyForcibly().waitFor();
         }
+        clear(directory);
+    }
+
+    /** Deletes a directory of a test, unless it is to be kept. */
+    static void clear(Path directory) throws IOException {
         if (!Boolean.getBoolean("keep")) {
             try (Stream<Path> files = Files.walk(directory)) {
                 for (Path path : files.sorted(Comparator.reverseOrder()).toList()) {

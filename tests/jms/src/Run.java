@@ -32,7 +32,8 @@ public final class Run {
             RawCommands.class, Advisories.class, WireFormats.class,
             Classics.class, Failover.class, Scale.class, Stopping.class,
             PersistenceAfterStop.class, PersistenceAfterKill.class, XaRecovery.class, Audit.class,
-            Crashes.class, CrashesInTransactions.class);
+            Crashes.class, CrashesInTransactions.class,
+            TakeoverLife.class, Takeovers.class, Networks.class);
 
     private static int passed;
     private static final List<String> failed = new ArrayList<>();

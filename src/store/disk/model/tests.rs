@@ -98,8 +98,8 @@ fn a_full_disk_has_room_for_no_more_and_again_when_it_is_larger() {
 fn a_lock_is_held_until_it_is_dropped() {
     let (disk, _) = disk();
     let path = Path::new("/d/lock");
-    let lock = disk.lock(path, "me").unwrap();
-    assert_eq!(disk.lock(path, "you").unwrap_err().kind(), ErrorKind::WouldBlock);
+    let lock = disk.lock(path).unwrap();
+    assert_eq!(disk.lock(path).unwrap_err().kind(), ErrorKind::WouldBlock);
     drop(lock);
-    disk.lock(path, "you").unwrap();
+    disk.lock(path).unwrap();
 }

@@ -1,0 +1,138 @@
+import java.util.List;
+import javax.jms.MessageConsumer;
+import javax.jms.MessageProducer;
+import javax.jms.Session;
+import javax.jms.TemporaryQueue;
+import javax.jms.TextMessage;
+import javax.jms.Topic;
+import javax.jms.TransactionRolledBackException;
+import javax.transaction.xa.XAResource;
+import javax.transaction.xa.Xid;
+import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.ActiveMQXAConnectionFactory;
+import org.apache.activemq.ActiveMQXAConnection;
+import org.apache.activemq.command.ActiveMQQueue;
+
+/** What a client has open lives on when the master is killed and another broker takes its place. */
+final class TakeoverLife extends JmsTest {
+    private Group group;
+
+    private void startGroup() throws Exception {
+        group = closeAfter(Group.start(2));
+    }
+
+    private ActiveMQConnection reconnecting(String options) throws Exception {
+        return connectTo(group.failover(options));
+    }
+
+    private void failOver() throws Exception {
+        group.awaitMaster().kill();
+    }
+
+    @Test(seconds = 120)
+    void a_transaction_in_flight_commits_at_the_next_master() throws Exception {
+        startGroup();
+        ActiveMQQueue queue = queue();
+        Session session = transacted(reconnecting("trackMessages=true"));
+        MessageProducer producer = session.createProducer(queue);
+        producer.send(session.createTextMessage("one"));
+        producer.send(session.createTextMessage("two"));
+        failOver();
+        producer.send(session.createTextMessage("three"));
+        session.commit();
+        MessageConsumer consumer = auto(reconnecting("")).createConsumer(queue);
+        equal(List.of("one", "two", "three"), takeTexts(consumer, 3));
+        nothing(consumer);
+    }
+
+    @Test(seconds = 120)
+    void what_a_transaction_received_is_rolled_back_and_comes_again() throws Exception {
+        startGroup();
+        ActiveMQQueue queue = queue();
+        send(auto(reconnecting("")), queue, "one");
+        Session session = transacted(reconnecting(""));
+        MessageConsumer consumer = session.createConsumer(queue);
+        equal("one", takeText(consumer));
+        failOver();
+        try {
+            session.commit();
+            nothing(consumer);
+        } catch (TransactionRolledBackException expected) {
+            equal("one", takeText(consumer));
+            session.commit();
+        }
+        nothing(consumer);
+    }
+
+    @Test(seconds = 120)
+    void a_durable_subscriber_gets_what_is_published_after_the_takeover() throws Exception {
+        startGroup();
+        Topic topic = topic();
+        ActiveMQConnection subscriber = unstarted(group.failover(""));
+        subscriber.setClientID(name());
+        subscriber.start();
+        MessageConsumer consumer = auto(subscriber).createDurableSubscriber(topic, "durable");
+        ActiveMQConnection publisher = reconnecting("");
+        send(auto(publisher), topic, "before");
+        equal("before", takeText(consumer));
+        failOver();
+        send(auto(publisher), topic, "after");
+        equal("after", takeText(consumer));
+        nothing(consumer);
+    }
+
+    @Test(seconds = 120)
+    void a_reply_comes_over_a_temporary_queue_that_is_older_than_the_master() throws Exception {
+        startGroup();
+        ActiveMQQueue queue = queue();
+        Session server = auto(reconnecting(""));
+        MessageConsumer requests = server.createConsumer(queue);
+        MessageProducer replies = server.createProducer(null);
+        Session client = auto(reconnecting(""));
+        TemporaryQueue temporary = client.createTemporaryQueue();
+        MessageConsumer answers = client.createConsumer(temporary);
+        for (String round : List.of("before", "after")) {
+            TextMessage request = client.createTextMessage(round);
+            request.setJMSReplyTo(temporary);
+            MessageProducer producer = client.createProducer(queue);
+            producer.send(request);
+            producer.close();
+            TextMessage received = (TextMessage) take(requests);
+            equal(round, received.getText());
+            replies.send(received.getJMSReplyTo(), server.createTextMessage("re: " + round));
+            equal("re: " + round, takeText(answers));
+            if (round.equals("before")) {
+                failOver();
+            }
+        }
+    }
+
+    @Test(seconds = 120)
+    void a_prepared_branch_is_found_and_committed_at_the_next_master() throws Exception {
+        startGroup();
+        ActiveMQQueue queue = queue();
+        ActiveMQXAConnection first = (ActiveMQXAConnection)
+                new ActiveMQXAConnectionFactory(group.failover("")).createXAConnection();
+        closeAfter(first::close);
+        first.start();
+        javax.jms.XASession session = first.createXASession();
+        XAResource resource = session.getXAResource();
+        Xid xid = new Branch(name(), "1");
+        resource.start(xid, XAResource.TMNOFLAGS);
+        session.createProducer(queue).send(session.createTextMessage("prepared"));
+        resource.end(xid, XAResource.TMSUCCESS);
+        equal(XAResource.XA_OK, resource.prepare(xid));
+        failOver();
+        ActiveMQXAConnection second = (ActiveMQXAConnection)
+                new ActiveMQXAConnectionFactory(group.failover("")).createXAConnection();
+        closeAfter(second::close);
+        second.start();
+        XAResource manager = second.createXASession().getXAResource();
+        Xid[] found = manager.recover(XAResource.TMSTARTRSCAN | XAResource.TMENDRSCAN);
+        equal(1, found.length);
+        manager.commit(found[0], false);
+        MessageConsumer consumer = auto(reconnecting("")).createConsumer(queue);
+        equal("prepared", takeText(consumer));
+        nothing(consumer);
+    }
+}
