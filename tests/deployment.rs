@@ -7,6 +7,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpStream;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Command;
@@ -30,6 +31,8 @@ trait Cluster {
     fn addresses(&self, group: usize) -> Vec<String>;
     /// Ends a group's master at once; says which node that was.
     fn kill_master(&self, group: usize) -> String;
+    /// Starts nodes that were killed, which then wait as slaves.
+    fn start_again(&self, nodes: &[String]);
     /// What the nodes said, for a test that failed.
     fn said(&self) -> String;
 }
@@ -41,6 +44,10 @@ impl Cluster for Containers {
 
     fn kill_master(&self, group: usize) -> String {
         self.kill_master(group)
+    }
+
+    fn start_again(&self, nodes: &[String]) {
+        self.start_again(nodes);
     }
 
     fn said(&self) -> String {
@@ -83,17 +90,24 @@ impl Processes {
 
 impl Cluster for Processes {
     fn addresses(&self, group: usize) -> Vec<String> {
-        (61616 + group * 3..).take(3).map(|port| format!("127.0.0.1:{port}")).collect()
+        (group * 3 + 1..=group * 3 + 3).map(address_of).collect()
     }
 
     fn kill_master(&self, group: usize) -> String {
         let mut nodes = group * 3 + 1..=group * 3 + 3;
-        let serves =
-            |node: &usize| self.log(*node).contains(") started") && self.run("status", *node).0;
+        // A slave's port is closed.
+        let serves = |node: &usize| TcpStream::connect(address_of(*node)).is_ok();
         let master = nodes.find(serves).expect("a group has a master");
         let (killed, text) = self.run("kill", master);
         assert!(killed, "{text}");
         format!("mq{master}")
+    }
+
+    fn start_again(&self, nodes: &[String]) {
+        for node in nodes {
+            let (started, text) = self.run("start", node.trim_start_matches("mq").parse().unwrap());
+            assert!(started, "{text}");
+        }
     }
 
     fn said(&self) -> String {
@@ -107,6 +121,10 @@ impl Drop for Processes {
             self.run("kill", node);
         }
     }
+}
+
+fn address_of(node: usize) -> String {
+    format!("127.0.0.1:{}", 61615 + node)
 }
 
 fn file_of(node: usize) -> PathBuf {
@@ -161,24 +179,37 @@ async fn session(cluster: &impl Cluster, group: usize) -> (Connection, Session) 
     (connection, session)
 }
 
-/// Messages go both ways, and still do when one master after the other was killed.
+/// Messages go both ways, and still do when one master after the other was killed, and both at once.
 fn messages_pass_while_masters_are_killed(cluster: &impl Cluster) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let there = Way::open(cluster, 0, 1, "A.TO.B").await;
-        let back = Way::open(cluster, 1, 0, "B.TO.A").await;
-        there.carry(0..50, "from A", cluster).await;
-        back.carry(0..50, "from B", cluster).await;
-        let mut sent = 50;
-        for group in [0, 1] {
-            let killed = cluster.kill_master(group);
-            let numbers = sent..sent + 50;
-            there.carry(numbers.clone(), &format!("{killed} killed, from A"), cluster).await;
-            back.carry(numbers, &format!("{killed} killed, from B"), cluster).await;
-            sent += 50;
-        }
+        let ways = both_ways(cluster).await;
+        carry(&ways, 0..50, "at the start", cluster).await;
+        let first = cluster.kill_master(0);
+        carry(&ways, 50..100, &format!("{first} killed"), cluster).await;
+        let second = cluster.kill_master(1);
+        carry(&ways, 100..150, &format!("{second} killed"), cluster).await;
+        drop(ways);
+
+        let slaves = [first, second];
+        cluster.start_again(&slaves);
+        // A container that starts anew may have another port.
+        let ways = both_ways(cluster).await;
+        let killed = [0, 1].map(|group| cluster.kill_master(group));
+        assert!(killed.iter().all(|node| !slaves.contains(node)), "{killed:?} of {slaves:?}");
+        carry(&ways, 150..200, &format!("{killed:?} killed"), cluster).await;
     });
+}
+
+async fn both_ways(cluster: &impl Cluster) -> [Way; 2] {
+    [Way::open(cluster, 0, 1, "A.TO.B").await, Way::open(cluster, 1, 0, "B.TO.A").await]
+}
+
+async fn carry(ways: &[Way; 2], numbers: Range<u32>, what: &str, cluster: &impl Cluster) {
+    let [there, back] = ways;
+    there.carry(numbers.clone(), &format!("{what}, from A"), cluster).await;
+    back.carry(numbers, &format!("{what}, from B"), cluster).await;
 }
 
 #[test]

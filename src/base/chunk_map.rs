@@ -198,7 +198,7 @@ mod tests {
                 prop_assert_eq!(map.first_key(), tree.keys().next().copied());
             }
             let expected: Vec<_> = tree.iter().map(|(key, value)| (*key, *value)).collect();
-            prop_assert_eq!(all(&map), expected.clone());
+            prop_assert_eq!(&all(&map), &expected);
             let behind: Vec<_> = map.range(from).map(|(key, value)| (key, *value)).collect();
             let wanted: Vec<_> = tree.range(from..).map(|(key, value)| (*key, *value)).collect();
             prop_assert_eq!(behind, wanted);

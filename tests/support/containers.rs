@@ -43,7 +43,7 @@ impl Image {
     pub fn await_health(&self, container: &str, health: &str) {
         let container = format!("container={container}");
         let filters = ["--filter", &container, "--filter", "event=health_status"];
-        let events = docker_events("{{.Action}}", &filters);
+        let events = docker_events("{{.Action}}", "1h", &filters);
         events.wait_for(&format!("health_status: {health}"));
     }
 }
@@ -60,10 +60,10 @@ impl Drop for Image {
     }
 }
 
-/// What the engine says of its containers, also of what was before.
-fn docker_events(format: &str, filters: &[&str]) -> Process {
+/// What the engine says of its containers, from a time or an age on.
+fn docker_events(format: &str, since: &str, filters: &[&str]) -> Process {
     let mut docker = Command::new("docker");
-    docker.args(["events", "--since=1h", "--format", format]).args(filters);
+    docker.args(["events", "--since", since, "--format", format]).args(filters);
     Process::start(&mut docker)
 }
 
@@ -91,21 +91,30 @@ impl Containers {
         std::fs::write(file.path().join("compose.yaml"), text).unwrap();
         let containers = Self { image, file };
         said(&mut containers.compose(&["up", "--detach"]));
-        let project = format!("label=com.docker.compose.project={}", containers.image.tag);
+        let all: Vec<_> = (1..=6).map(|node| format!("mq{node}")).collect();
+        containers.await_healthy(&all, "1h");
+        containers
+    }
+
+    /// Waits until each of these nodes has said since then that it is healthy.
+    fn await_healthy(&self, nodes: &[String], since: &str) {
+        let project = self.project();
         let filters = ["--filter", &project, "--filter", "event=health_status"];
         let format = r#"{{index .Actor.Attributes "com.docker.compose.service"}} {{.Action}}"#;
-        let events = docker_events(format, &filters);
-        for node in 1..=6 {
-            events.wait_for(&format!("mq{node} health_status: healthy"));
+        let events = docker_events(format, since, &filters);
+        for node in nodes {
+            events.wait_for(&format!("{node} health_status: healthy"));
         }
-        containers
+    }
+
+    fn project(&self) -> String {
+        format!("label=com.docker.compose.project={}", self.image.tag)
     }
 
     /// Kills the node of a group (0 or 1) that serves, and says which one that was.
     pub fn kill_master(&self, group: usize) -> String {
-        let project = format!("label=com.docker.compose.project={}", self.image.tag);
         let format = r#"{{.Label "com.docker.compose.service"}} {{.ID}}"#;
-        let ps = ["ps", "--filter", &project, "--format", format];
+        let ps = ["ps", "--filter", &self.project(), "--format", format];
         let running = said(Command::new("docker").args(ps));
         let nodes = [1, 2, 3].map(|node| format!("mq{}", group * 3 + node));
         let mut of_group = running
@@ -113,18 +122,28 @@ impl Containers {
             .filter_map(|line| line.split_once(' '))
             .filter(|(node, _)| nodes.iter().any(|name| name == node));
         let serves = |(_, container): &(&str, &str)| {
-            said(Command::new("docker").args(["logs", container])).contains(") started")
+            // What it said before it was killed and started again does not count.
+            let began = ["inspect", "--format", "{{.State.StartedAt}}", container];
+            let began = said(Command::new("docker").args(began));
+            let logs = ["logs", "--since", &began, container];
+            said(Command::new("docker").args(logs)).contains(") started")
         };
         let (node, container) = of_group.find(serves).expect("a group has a master");
         said(Command::new("docker").args(["kill", container]));
         node.to_owned()
     }
 
+    /// Starts nodes that were killed, and returns when they are healthy.
+    pub fn start_again(&self, nodes: &[String]) {
+        let now = said(Command::new("docker").args(["info", "--format", "{{.SystemTime}}"]));
+        said(self.compose(&["start"]).args(nodes));
+        self.await_healthy(nodes, &now);
+    }
+
     /// The addresses of a group's nodes on this machine.
     pub fn addresses(&self, group: usize) -> Vec<String> {
         let ports = (61616 + group * 3..).take(3);
-        let filter = format!("label=com.docker.compose.project={}", self.image.tag);
-        let ps = ["ps", "--all", "--filter", &filter, "--format", "{{.Ports}}"];
+        let ps = ["ps", "--all", "--filter", &self.project(), "--format", "{{.Ports}}"];
         let published = said(Command::new("docker").args(ps));
         ports
             .map(|port| {
