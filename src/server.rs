@@ -7,12 +7,14 @@
 //!
 //! * [`stores`] opens what keeps messages, once [`election`] has found that this node may; [`following`]
 //!   reads along until then. [`role`] is what the node is meanwhile. The [`watchdog`]
-//!   ends a node that hangs; [`chores`] is what is done from time to time.
+//!   ends a node that hangs; [`chores`] is what is done from time to time, `schedule`
+//!   what is sent later.
 
 mod chores;
 mod election;
 mod following;
 pub mod role;
+mod schedule;
 pub mod stores;
 mod watchdog;
 
@@ -145,6 +147,8 @@ impl Server {
         server.bridge(network, announced);
         server.tasks.spawn(expire(Arc::clone(&server.broker), server.closing.clone()));
         chores::begin(&server.broker, &server.closing, &mut server.tasks);
+        let schedule = schedule::run(Arc::clone(&server.broker), server.closing.clone());
+        server.tasks.spawn(schedule);
         info!("{} started", server.title);
         Ok(Some(server))
     }

@@ -388,6 +388,7 @@ pub(super) fn added(owner: OwnerId, key: Key, message: &Arc<Message>) -> Entry {
         owners: vec![(owner, key)],
         message: Arc::clone(message),
         redeliveries: u32::try_from(message.redelivery_counter).unwrap_or(0),
+        due_ms: None,
     })
 }
 

@@ -6,6 +6,7 @@
 //! * `placing` is the way of a message into its destination; [`forwarding`] says where copies go.
 //! * [`subscription`] is a consumer: its window, its filter, where its messages go.
 //! * [`outbox`] is what a connection has to write; [`refusal`] what a client may not have.
+//! * [`scheduler`] is what is sent later.
 //! * [`arrivals`] is what came over bridges lately; [`why`] says why messages wait.
 //! * [`transaction`], [`advisory`], [`mod@dead_letter`], [`groups`], [`usage`], [`policy`], [`plugins`],
 //!   [`statistics`], [`recovery`], [`eviction`], [`redelivery`] hold one matter each; [`options`] is what a configuration
@@ -39,6 +40,7 @@ pub mod redelivery;
 pub mod refusal;
 pub mod region;
 mod restore;
+pub mod scheduler;
 pub mod statistics;
 pub mod subscription;
 #[cfg(test)]
@@ -66,6 +68,7 @@ use self::policy::Policies;
 use self::queue::{Event, Moment, QueueCell, Removed};
 use self::redelivery::Redeliveries;
 use self::region::{Cell, Region};
+use self::scheduler::Scheduler;
 use self::subscription::durable::{self, Durable, DurableKey, Expired};
 use self::timer::Timer;
 use self::topic::TopicCell;
@@ -114,6 +117,7 @@ pub struct Broker {
     /// Bytes of the messages that wait or are with consumers.
     pub memory: Arc<Usage>,
     advisories: Advisories,
+    scheduler: Scheduler,
     clients: Mutex<Clients>,
     durables: Mutex<HashMap<DurableKey, Arc<Durable>>>,
     /// XA branches, which any connection may end.
@@ -150,6 +154,12 @@ impl Broker {
     ) -> Arc<Self> {
         let ids = IdGenerator::new(host, std::process::id(), clock.now_ms());
         let id = options.broker_id.clone().unwrap_or_else(|| ids.generate());
+        let scheduler = Scheduler::new(
+            options.scheduler_support,
+            options.max_scheduler_repeat_allowed,
+            ids.generate(),
+            &ids.generate(),
+        );
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
             stores,
@@ -162,6 +172,7 @@ impl Broker {
             discarding: Discarding::all(&options.plugins),
             memory: Arc::new(Usage::new(memory_limit)),
             advisories: Advisories::new(options.advisory_support, &ids.generate()),
+            scheduler,
             clients: Mutex::default(),
             durables: Mutex::default(),
             branches: Mutex::default(),

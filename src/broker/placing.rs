@@ -33,6 +33,8 @@ pub(super) struct Placement {
 #[derive(Debug)]
 enum Place {
     Queue(Arc<QueueCell>, Key, Keeper),
+    /// Among the messages that are sent later, at this time.
+    Scheduled(Key, i64),
     /// With the durable subscriptions that it is for.
     Topic(Arc<TopicCell>, Vec<(Arc<Durable>, Key)>, Keeper),
 }
@@ -54,11 +56,32 @@ fn copy_for(message: &Message, to: &Arc<Destination>, from: &Arc<Destination>) -
     }
 }
 
+impl Placement {
+    /// A message to be sent at this time, in milliseconds since 1970.
+    pub(super) fn scheduled(key: Key, due_ms: i64, message: Arc<Message>) -> Self {
+        Self { place: Place::Scheduled(key, due_ms), message }
+    }
+}
+
 fn keeper(stored: bool) -> Keeper {
     if stored { Keeper::Journal } else { Keeper::Memory }
 }
 
 impl Broker {
+    /// Takes in a message that a client sent, for its destination or for the scheduler. `wanted` says that
+    /// somebody waits for the ticket.
+    pub(super) fn accept(&self, message: Message, wanted: bool) -> Result<Ticket, Refusal> {
+        let Some(order) = self.scheduler.order_of(&message)? else {
+            return self.route(message, wanted);
+        };
+        let mut group = Group { wanted, ..Group::default() };
+        let mut placements = Vec::new();
+        self.schedule(&order, message, &mut group, &mut placements);
+        let ticket = self.append(group);
+        placements.into_iter().for_each(|placement| self.put(placement));
+        Ok(ticket)
+    }
+
     /// Takes a message to its destination, or a copy to each of a composite's. `wanted` says that
     /// somebody waits for the ticket.
     pub(super) fn route(&self, message: Message, wanted: bool) -> Result<Ticket, Refusal> {
@@ -205,7 +228,12 @@ impl Broker {
                 let stored = message.persistent && !owners.is_empty();
                 if stored {
                     let message = Arc::clone(&message);
-                    group.entries.push(Entry::Add(Add { owners, message, redeliveries: 0 }));
+                    group.entries.push(Entry::Add(Add {
+                        owners,
+                        message,
+                        redeliveries: 0,
+                        due_ms: None,
+                    }));
                 }
                 Place::Topic(topic, durables, keeper(stored))
             }
@@ -218,6 +246,7 @@ impl Broker {
     pub(super) fn put(&self, placement: Placement) {
         let Placement { place, message } = placement;
         let (at, there) = match place {
+            Place::Scheduled(key, due_ms) => return self.put_scheduled(key, due_ms, message),
             Place::Queue(queue, key, keeper) => {
                 let bytes = message.memory_bytes();
                 self.memory.take(bytes);

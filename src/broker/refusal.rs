@@ -39,6 +39,9 @@ pub enum Refusal {
     /// A `javax.jms.JMSException` without a class of its own.
     #[error("{0}")]
     Jms(String),
+    /// A `javax.jms.MessageFormatException`: a property is not what it should be.
+    #[error("{0}")]
+    MessageFormat(String),
     /// A `java.lang.IllegalStateException`: the client broke the order of commands or a limit.
     #[error("{0}")]
     IllegalState(String),
@@ -66,6 +69,7 @@ impl Refusal {
             Self::NoSuchTransaction { xa: true, .. }
             | Self::XaProtocol { .. }
             | Self::RolledBack { .. } => "javax.transaction.xa.XAException",
+            Self::MessageFormat(_) => "javax.jms.MessageFormatException",
             Self::ResourceAllocation(_) => "javax.jms.ResourceAllocationException",
             Self::DurableInUse { .. }
             | Self::DurableActive

@@ -42,6 +42,7 @@ impl Broker {
                         holders.insert(id, Holder::Queue(queue));
                     }
                 }
+                OwnerRecord::Scheduler { id } => self.restore_scheduler(id, owner),
                 OwnerRecord::Durable { client_id, name, info } => {
                     let durable =
                         self.restore_durable(DurableKey { client_id, name }, *info, owner)?;

@@ -30,6 +30,10 @@ pub enum Bug {
     NoRecordCheck,
     /// What stands in a sealed segment only is not said again before it goes.
     ForgetStates,
+    /// That a scheduled message was sent, and when it is due again, is not written.
+    ForgetFirings,
+    /// A copy of a scheduled message is due when the message was due first.
+    CopyFirstDue,
 }
 
 /// Whether a bug was planted in what a disk carries.

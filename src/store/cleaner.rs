@@ -226,6 +226,9 @@ impl Cleaner {
             if !planted!(self.shared.disk, CopyRemoved) {
                 holders.retain(|holder| front.copying.contains(holder));
             }
+            if planted!(self.shared.disk, CopyFirstDue) {
+                front.due.retain(|holder, _| !holders.contains(holder));
+            }
             cleaning.copy(&mut front, holders, record);
         }
         front.copying.clear();
@@ -423,7 +426,8 @@ impl Cleaning {
             .map(|holder| (*holder, count(front, holder)))
             .filter(|(_, other)| *other != redeliveries)
             .collect();
-        let (expiration, broker_sequence) = (held.expiration, held.broker_sequence);
+        let due = holders.first().and_then(|holder| front.due.get(holder).copied());
+        let (expiration, broker_sequence) = (due.unwrap_or(held.expiration), held.broker_sequence);
         let message = self.bytes.slice_ref(held.message);
         let bytes = message.len();
         let copied = Copied { holders, redeliveries, expiration, broker_sequence, message };

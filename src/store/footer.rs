@@ -22,6 +22,7 @@ const EVENT_BYTES: usize = 32;
 const PUT: u32 = 1;
 const REMOVE: u32 = 2;
 const REDELIVERED: u32 = 3;
+const FIRED: u32 = 4;
 
 /// Makes the footer of a segment from its bytes.
 ///
@@ -35,7 +36,7 @@ const REDELIVERED: u32 = 3;
 /// 60  check     u32   CRC-32 over salt, number, end, and all of it but these four bytes
 /// 64  sections: owner u64, n u32, 0 u32, then n changes of its messages, in their order:
 ///        0  key u64, 8 offset u32, 12 bytes u32, 16 expiration u64, 24 redeliveries u32,
-///       28  what u32: 1 lies there, 2 is removed, 3 was redelivered
+///       28  what u32: 1 lies there, 2 is removed, 3 was redelivered, 4 was fired
 ///     states: kind u32, bytes u32 that the record has, part with what it says
 /// ```
 pub(super) fn build(sealed: &Sealed, bytes: &[u8]) -> Option<BytesMut> {
@@ -58,6 +59,7 @@ pub(super) fn build(sealed: &Sealed, bytes: &[u8]) -> Option<BytesMut> {
                 }
                 Record::Remove(..)
                 | Record::Redelivered(..)
+                | Record::Fired(..)
                 | Record::Audit(_)
                 | Record::Heard(..) => {}
                 Record::Owner { .. }
@@ -106,6 +108,9 @@ fn put_section(out: &mut BytesMut, section: &[Event]) -> Option<()> {
             Change::Put(stored) => (PUT, stored),
             Change::Remove => (REMOVE, nothing),
             Change::Redelivered(redeliveries) => (REDELIVERED, Stored { redeliveries, ..nothing }),
+            Change::Fired(redeliveries, expiration) => {
+                (FIRED, Stored { redeliveries, expiration, ..nothing })
+            }
         };
         out.put_u64(event.key.to_bits());
         out.put_u32(stored.at.offset);
@@ -182,6 +187,7 @@ fn take_event(event: &[u8; EVENT_BYTES], seal: &Seal) -> (Key, Change) {
     let [e0, e1, e2, e3, e4, e5, e6, e7, r0, r1, r2, r3, w0, w1, w2, w3] = rest;
     let key = Key::from_bits(u64::from_be_bytes([k0, k1, k2, k3, k4, k5, k6, k7]));
     let redeliveries = u32::from_be_bytes([r0, r1, r2, r3]);
+    let expiration = i64::from_be_bytes([e0, e1, e2, e3, e4, e5, e6, e7]);
     let change = match u32::from_be_bytes([w0, w1, w2, w3]) {
         PUT => Change::Put(Stored {
             at: Location {
@@ -190,9 +196,10 @@ fn take_event(event: &[u8; EVENT_BYTES], seal: &Seal) -> (Key, Change) {
                 bytes: u32::from_be_bytes([b0, b1, b2, b3]),
             },
             redeliveries,
-            expiration: i64::from_be_bytes([e0, e1, e2, e3, e4, e5, e6, e7]),
+            expiration,
         }),
         REDELIVERED => Change::Redelivered(redeliveries),
+        FIRED => Change::Fired(redeliveries, expiration),
         _ => Change::Remove,
     };
     (key, change)

@@ -27,6 +27,7 @@ pub(super) enum Item {
     Copy(Copied),
     Remove(OwnerId, Vec<Key>),
     Redelivered(OwnerId, Key, u32),
+    Fired(OwnerId, Key, u32, i64),
     Owner(OwnerId, OwnerRecord),
     OwnerGone(OwnerId),
     Prepared(Branch),
@@ -67,6 +68,8 @@ pub(super) struct Front {
     pub(super) branches: Map<XaTransactionId, Standing>,
     /// Counts that are not zero.
     pub(super) redeliveries: Map<(OwnerId, Key), u32>,
+    /// When scheduled messages are due that were sent before.
+    pub(super) due: Map<(OwnerId, Key), i64>,
     /// Messages that are about to be copied, as long as nobody has removed them.
     pub(super) copying: HashSet<(OwnerId, Key), RandomState>,
     pub(super) audit: Audit,
@@ -160,6 +163,7 @@ impl Front {
             owners,
             branches,
             redeliveries: Map::default(),
+            due: Map::default(),
             copying: HashSet::default(),
             audit,
             live,
@@ -230,6 +234,7 @@ impl Front {
                 for (key, at) in keys {
                     self.live.drop(Some(at.segment), u64::from(at.bytes));
                     self.redeliveries.remove(&(owner, key));
+                    self.due.remove(&(owner, key));
                     self.copying.remove(&(owner, key));
                     if !at.is_none() || !self.cancel(owner, key) {
                         written.push(key);
@@ -244,6 +249,11 @@ impl Front {
                 self.count_redeliveries(owner, key, count);
                 self.push_item(Item::Redelivered(owner, key, count), 0);
             }
+            Entry::Fired { owner, key, count, due_ms } => {
+                self.count_redeliveries(owner, key, count);
+                self.due.insert((owner, key), due_ms);
+                self.push_item(Item::Fired(owner, key, count, due_ms), 0);
+            }
             Entry::Owner { id, record } => self.push_owner(id, record),
             Entry::OwnerGone { id, bytes } => {
                 self.live.drop(None, bytes);
@@ -251,6 +261,7 @@ impl Front {
                     self.drop_place(owner.standing.place);
                 }
                 self.redeliveries.retain(|(owner, _), _| *owner != id);
+                self.due.retain(|(owner, _), _| *owner != id);
                 self.copying.retain(|(owner, _)| *owner != id);
                 self.push_item(Item::OwnerGone(id), 0);
             }

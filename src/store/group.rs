@@ -30,6 +30,14 @@ pub enum Entry {
         key: Key,
         count: u32,
     },
+    /// A scheduled message was sent for the `count`th time, and is due again.
+    Fired {
+        owner: OwnerId,
+        key: Key,
+        count: u32,
+        /// Milliseconds since 1970.
+        due_ms: i64,
+    },
     /// An owner that is new, or has changed.
     Owner {
         id: OwnerId,
@@ -53,6 +61,8 @@ pub struct Add {
     pub owners: Vec<(OwnerId, Key)>,
     pub message: Arc<Message>,
     pub redeliveries: u32,
+    /// When it is to be sent, in milliseconds since 1970, if the scheduler holds it.
+    pub due_ms: Option<i64>,
 }
 
 /// What an owner is.
@@ -64,6 +74,11 @@ pub enum OwnerRecord {
         client_id: String,
         name: String,
         info: Box<ConsumerInfo>,
+    },
+    /// The holder of scheduled messages, of which a store has one.
+    Scheduler {
+        /// What the ids of its jobs begin with; no other broker has the same.
+        id: String,
     },
 }
 

@@ -79,6 +79,7 @@ fn name_of(id: OwnerId, record: Option<&OwnerRecord>) -> String {
         Some(OwnerRecord::Durable { client_id, name, .. }) => {
             format!("durable subscription {client_id}:{name}")
         }
+        Some(OwnerRecord::Scheduler { id }) => format!("scheduler {id}"),
         None => format!("unknown owner {}", id.0),
     }
 }
@@ -292,6 +293,9 @@ impl fmt::Display for Shown<'_> {
             Ok(Record::Redelivered(owner, key, count)) => {
                 write!(f, "redelivered {key:?} of {}: {count} times", owner.0)
             }
+            Ok(Record::Fired(owner, key, count, due_ms)) => {
+                write!(f, "fired {key:?} of {}: {count} times, due again at {due_ms}", owner.0)
+            }
             Ok(Record::Owner { id, sequence, record }) => {
                 let name = name_of(id, Some(&record));
                 write!(f, "owner {}: {name}, keys up to {sequence}", id.0)
@@ -419,7 +423,7 @@ mod tests {
         for n in 0..3 {
             let message = Arc::new(Message { persistent: true, ..Message::default() });
             let owners = vec![(id, Key::new(0, n))];
-            entries.push(Entry::Add(Add { owners, message, redeliveries: n as u32 }));
+            entries.push(Entry::Add(Add { owners, message, redeliveries: n as u32, due_ms: None }));
         }
         drop(journal.append(Group { entries, wanted: true }));
         journal.close();

@@ -237,6 +237,10 @@ impl Journal {
     /// group without entries is durable when all that was appended before is.
     pub fn append(&self, group: Group) -> Ticket {
         let shared = self.shared();
+        let mut group = group;
+        if planted!(shared.disk, ForgetFirings) {
+            group.entries.retain(|entry| !matches!(entry, Entry::Fired { .. }));
+        }
         for entry in &group.entries {
             if let Entry::OwnerGone { id, .. } = entry {
                 shared.registry.lock().remove(id);
@@ -443,7 +447,7 @@ fn recovered(replay: &mut Replay, front: &mut Front) -> (Recovered, Vec<Orphans>
     owners.sort_by_key(|owner| owner.id);
     orphans.sort_by_key(|orphan| orphan.id);
     drop_replaced(&mut owners, front);
-    owners.iter().for_each(|owner| count_live(front, owner.id, &owner.messages));
+    owners.iter().for_each(|owner| count_live(front, owner));
     let mut branches: Vec<_> = std::mem::take(&mut replay.branches).into_values().collect();
     branches.sort_by_key(|(order, ..)| *order);
     let branches = branches.into_iter().map(|(_, branch, _)| branch).collect();
@@ -477,6 +481,7 @@ fn drop_replaced(owners: &mut Vec<RecoveredOwner>, front: &mut Front) {
 /// What no two owners that are there at the same time share.
 fn identity(record: &OwnerRecord) -> (Option<Destination>, Option<(String, String)>) {
     match record {
+        OwnerRecord::Scheduler { .. } => (None, None),
         OwnerRecord::Destination(destination) => (Some(destination.clone()), None),
         OwnerRecord::Durable { client_id, name, .. } => {
             (None, Some((client_id.clone(), name.clone())))
@@ -484,9 +489,11 @@ fn identity(record: &OwnerRecord) -> (Option<Destination>, Option<(String, Strin
     }
 }
 
-fn count_live(front: &mut Front, id: OwnerId, messages: &BTreeMap<Key, Stored>) {
+fn count_live(front: &mut Front, owner: &RecoveredOwner) {
     let (mut segment, mut bytes) = (0, 0);
-    for (key, stored) in messages {
+    let id = owner.id;
+    let is_scheduler = matches!(owner.record, OwnerRecord::Scheduler { .. });
+    for (key, stored) in &owner.messages {
         if stored.at.segment != segment {
             front.live.add(segment, bytes);
             (segment, bytes) = (stored.at.segment, 0);
@@ -494,6 +501,9 @@ fn count_live(front: &mut Front, id: OwnerId, messages: &BTreeMap<Key, Stored>) 
         bytes += u64::from(stored.at.bytes);
         if stored.redeliveries > 0 {
             front.redeliveries.insert((id, *key), stored.redeliveries);
+            if is_scheduler {
+                front.due.insert((id, *key), stored.expiration);
+            }
         }
     }
     front.live.add(segment, bytes);
@@ -523,17 +533,20 @@ fn adopt(
             let name = format!("{}.RECOVERED.{}", queue.name(), id.0);
             OwnerRecord::Destination(Destination::queue(&name))
         }
-        OwnerRecord::Destination(_) | OwnerRecord::Durable { .. } => record,
+        OwnerRecord::Destination(_)
+        | OwnerRecord::Durable { .. }
+        | OwnerRecord::Scheduler { .. } => record,
     });
     let Some(record) = record else {
         error!("{count} messages are lost, as it was damaged who holds them ({id:?})");
         return None;
     };
     warn!("it was damaged who holds {count} messages: taken to be {record:?}");
+    let owner = RecoveredOwner { id, record, messages, sequence };
     let mut front = shared.front.lock();
-    count_live(&mut front, id, &messages);
+    count_live(&mut front, &owner);
     front.owners.insert(id, OwnerState { sequence, witness, ..OwnerState::default() });
     front.begin();
-    front.push_owner(id, record.clone());
-    Some(RecoveredOwner { id, record, messages, sequence })
+    front.push_owner(id, owner.record.clone());
+    Some(owner)
 }

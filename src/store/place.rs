@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Names who holds messages in a journal: a queue, or a durable subscription. A topic has one, too, so
-/// that it is there again after a restart. Never used twice in one store.
+/// Names who holds messages in a journal: a queue, a durable subscription, or the scheduler. A topic has
+/// one, too, so that it is there again after a restart. Never used twice in one store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OwnerId(pub u64);
 

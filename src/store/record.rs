@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes, BytesMut, TryGetError};
 
 use super::audit::Audit;
-use super::group::{Branch, OwnerRecord};
+use super::group::{Add, Branch, OwnerRecord};
 use super::place::{Key, OwnerId};
 use crate::openwire::fields::Structure;
 use crate::openwire::wire_format::VERSION_MAX;
@@ -31,13 +31,15 @@ const HOLDER_BYTES: usize = 16;
 /// structure is OpenWire's loose encoding, version 12, without size and cache.
 ///
 /// ```text
-/// Add         redeliveries u32, expiration u64, broker sequence u64, n u32, n x {owner u64, key u64},
+/// Add         redeliveries u32, time u64 (when its time to live is over; of the scheduler's: when it is
+///             due), broker sequence u64, n u32, n x {owner u64, key u64},
 ///             the message up to the end
 /// Copy        as Add: the same message, moved here
 /// Remove      owner u64, keys u64 up to the end
 /// Redelivered owner u64, key u64, count u32
 /// Owner       owner u64, highest key sequence u64, 0, Destination part
 ///             ..                                 , 1, client id part, name part, ConsumerInfo part
+///             ..                                 , 2, id part: the scheduler
 /// OwnerGone   owner u64
 /// Prepared    xid part, n u32, n x message part, acks {owner u64, key u64} up to the end
 /// Outcome     xid part
@@ -45,6 +47,7 @@ const HOLDER_BYTES: usize = 16;
 /// Counters    next owner u64, highest broker sequence u64
 /// Sequence    owner u64, highest key sequence u64
 /// Heard       connection part, session u64, producer u64, sequence u64
+/// Fired       owner u64, key u64, count u32, time u64 when it is due again
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -61,10 +64,11 @@ pub(super) enum Kind {
     Counters = 10,
     Sequence = 11,
     Heard = 12,
+    Fired = 13,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Add,
         Self::Copy,
         Self::Remove,
@@ -77,6 +81,7 @@ impl Kind {
         Self::Counters,
         Self::Sequence,
         Self::Heard,
+        Self::Fired,
     ];
 
     fn from_code(code: u8) -> Option<Self> {
@@ -122,12 +127,14 @@ pub(super) enum Record<'a> {
     Counters(Counters),
     Sequence(OwnerId, u64),
     Heard(ProducerKey, i64),
+    Fired(OwnerId, Key, u32, i64),
 }
 
 /// A message and who holds it, not decoded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Held<'a> {
     pub(super) redeliveries: u32,
+    /// See [`Stored::expiration`](super::recovered::Stored::expiration).
     pub(super) expiration: i64,
     pub(super) broker_sequence: i64,
     holders: &'a [u8],
@@ -209,17 +216,13 @@ impl RecordWriter {
     }
 
     /// Appends an `Add`, and says how long it is.
-    pub(super) fn add(
-        &mut self,
-        out: &mut BytesMut,
-        holders: &[(OwnerId, Key)],
-        message: &Message,
-        redeliveries: u32,
-    ) -> Result<usize, WireError> {
+    pub(super) fn add(&mut self, out: &mut BytesMut, add: &Add) -> Result<usize, WireError> {
+        let Add { owners, message, redeliveries, due_ms } = add;
         let broker_sequence = message.message_id.as_ref().map_or(0, |id| id.broker_sequence_id);
         self.put(out, Kind::Add, |it, out| {
-            put_head(out, holders, redeliveries, message.expiration, broker_sequence);
-            it.0.encode(message, out)
+            let time = due_ms.unwrap_or(message.expiration);
+            put_head(out, owners, *redeliveries, time, broker_sequence);
+            it.0.encode(&**message, out)
         })
     }
 
@@ -261,6 +264,23 @@ impl RecordWriter {
         })
     }
 
+    pub(super) fn fired(
+        &mut self,
+        out: &mut BytesMut,
+        owner: OwnerId,
+        key: Key,
+        count: u32,
+        due_ms: i64,
+    ) -> Result<usize, WireError> {
+        self.put(out, Kind::Fired, |_, out| {
+            out.put_u64(owner.0);
+            out.put_u64(key.to_bits());
+            out.put_u32(count);
+            out.put_i64(due_ms);
+            Ok(())
+        })
+    }
+
     pub(super) fn owner(
         &mut self,
         out: &mut BytesMut,
@@ -281,6 +301,11 @@ impl RecordWriter {
                     put_part(out, client_id.as_bytes());
                     put_part(out, name.as_bytes());
                     it.structure(out, &**info)
+                }
+                OwnerRecord::Scheduler { id } => {
+                    out.put_u8(2);
+                    put_part(out, id.as_bytes());
+                    Ok(())
                 }
             }
         })
@@ -437,6 +462,9 @@ impl<'a> Record<'a> {
                 Self::Remove(owner, keys)
             }
             Kind::Redelivered => Self::Redelivered(owner(rest)?, key(rest)?, rest.try_get_u32()?),
+            Kind::Fired => {
+                Self::Fired(owner(rest)?, key(rest)?, rest.try_get_u32()?, rest.try_get_i64()?)
+            }
             Kind::Owner => {
                 let (id, sequence) = (owner(rest)?, rest.try_get_u64()?);
                 Self::Owner { id, sequence, record: owner_record(rest)? }
@@ -494,18 +522,17 @@ fn all_of<'a>(rest: &mut &'a [u8], element: usize) -> Result<&'a [u8], Malformed
 }
 
 fn owner_record(rest: &mut &[u8]) -> Result<OwnerRecord, Malformed> {
+    let text = |rest: &mut &[u8]| -> Result<String, Malformed> {
+        String::from_utf8(take_part(rest)?.to_vec()).map_err(|_| Malformed::Range)
+    };
     match rest.try_get_u8()? {
         0 => destination(rest).map(OwnerRecord::Destination),
-        1 => {
-            let text = |rest: &mut &[u8]| -> Result<String, Malformed> {
-                String::from_utf8(take_part(rest)?.to_vec()).map_err(|_| Malformed::Range)
-            };
-            Ok(OwnerRecord::Durable {
-                client_id: text(rest)?,
-                name: text(rest)?,
-                info: Box::new(consumer_info(rest)?),
-            })
-        }
+        1 => Ok(OwnerRecord::Durable {
+            client_id: text(rest)?,
+            name: text(rest)?,
+            info: Box::new(consumer_info(rest)?),
+        }),
+        2 => Ok(OwnerRecord::Scheduler { id: text(rest)? }),
         _ => Err(Malformed::Range),
     }
 }

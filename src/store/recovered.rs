@@ -21,7 +21,7 @@ pub struct Recovered {
     pub followed: bool,
 }
 
-/// A queue, topic or durable subscription with what it holds.
+/// A queue, topic, durable subscription or the scheduler with what it holds.
 #[derive(Debug)]
 pub struct RecoveredOwner {
     pub id: OwnerId,
@@ -35,8 +35,9 @@ pub struct RecoveredOwner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stored {
     pub at: Location,
-    /// How often it was delivered in vain.
+    /// How often it was delivered in vain; of a scheduled message, how often it was sent.
     pub redeliveries: u32,
-    /// Milliseconds since 1970 when its time to live is over; 0 lives for ever.
+    /// Milliseconds since 1970 when its time to live is over; 0 lives for ever. Of a scheduled message,
+    /// when it is due.
     pub expiration: i64,
 }

@@ -29,6 +29,8 @@ pub(super) enum Change {
     Put(Stored),
     Remove,
     Redelivered(u32),
+    /// Sent so often, and due again then.
+    Fired(u32, i64),
 }
 
 /// Where a record lies that says what is so until another one says otherwise.
@@ -136,7 +138,8 @@ impl Replay {
             | Record::Add(_)
             | Record::Copy(_)
             | Record::Remove(..)
-            | Record::Redelivered(..) => {}
+            | Record::Redelivered(..)
+            | Record::Fired(..) => {}
         }
     }
 }
@@ -164,6 +167,9 @@ pub(super) fn events_of(
         }),
         Record::Redelivered(owner, key, count) => {
             event(Event { owner: *owner, key: *key, change: Change::Redelivered(*count) });
+        }
+        Record::Fired(owner, key, count, due_ms) => {
+            event(Event { owner: *owner, key: *key, change: Change::Fired(*count, *due_ms) });
         }
         Record::Owner { .. }
         | Record::OwnerGone(_)
@@ -194,7 +200,7 @@ impl ReplayedOwner {
         match change {
             // As messages come, most are behind all others.
             Change::Put(stored) if bits >= self.free => self.settled.push((key, stored)),
-            Change::Put(_) | Change::Remove | Change::Redelivered(_) => {
+            Change::Put(_) | Change::Remove | Change::Redelivered(_) | Change::Fired(..) => {
                 self.recent.push((key, change));
                 if self.recent.len() >= fold_at.max(self.settled.len()) {
                     self.fold();
@@ -226,6 +232,9 @@ impl ReplayedOwner {
                 Change::Remove => None,
                 Change::Redelivered(count) => {
                     stored.map(|stored| Stored { redeliveries: count, ..stored })
+                }
+                Change::Fired(redeliveries, expiration) => {
+                    stored.map(|stored| Stored { redeliveries, expiration, ..stored })
                 }
             });
             merged.extend(after.map(|stored| (key, stored)));

@@ -290,7 +290,7 @@ impl Writer {
         match item {
             Item::Add(add) if add.owners.is_empty() => return Ok(()),
             Item::Add(add) => {
-                let length = self.records.add(out, &add.owners, &add.message, add.redeliveries)?;
+                let length = self.records.add(out, &add)?;
                 encoded.place(&add.owners, offset, length, false);
                 encoded.added.push(add.message);
             }
@@ -303,6 +303,9 @@ impl Writer {
             }
             Item::Redelivered(owner, key, count) => {
                 self.records.redelivered(out, owner, key, count)?;
+            }
+            Item::Fired(owner, key, count, due_ms) => {
+                self.records.fired(out, owner, key, count, due_ms)?;
             }
             Item::Owner(id, record) => {
                 let sequence = self.sequence_of(id);

@@ -205,6 +205,24 @@ impl Broker {
         to
     }
 
+    /// What the broker's own messages for this destination have to wait for; `None` when there is room.
+    pub(in crate::broker) fn wait_for_room(
+        &self,
+        destination: &Arc<Destination>,
+        persistent: bool,
+    ) -> Option<Wait> {
+        self.held_by(destination, persistent)?;
+        let policy = self.region.policies().entry_for(destination);
+        Some(Wait {
+            broker: self.this.upgrade()?,
+            destination: Arc::clone(destination),
+            producer: None,
+            persistent,
+            give_up_after: None,
+            warn_every: policy.blocked_producer_warning_interval,
+        })
+    }
+
     /// Where `storeUsageHighWaterMark` stands for this destination.
     fn store_mark_bytes(&self, destination: &Destination) -> u64 {
         let limit = self.stores.store_limit_bytes;
@@ -340,7 +358,10 @@ impl Client {
         if destination.is_advisory() {
             return Ok(Room::Free);
         }
-        let Some(shortage) = self.broker.held_by(destination, message.persistent) else {
+        // All that is sent later is stored. One whose properties say nonsense is refused when it is sent.
+        let persistent = message.persistent
+            || self.broker.scheduler.order_of(message).is_ok_and(|order| order.is_some());
+        let Some(shortage) = self.broker.held_by(destination, persistent) else {
             return Ok(Room::Free);
         };
         if shortage == Shortage::Memory {
@@ -356,7 +377,7 @@ impl Client {
             broker: Arc::clone(&self.broker),
             destination: Arc::clone(destination),
             producer: message.producer_id.clone(),
-            persistent: message.persistent,
+            persistent,
             give_up_after: policy_timeout.or(usage.send_fail_if_no_space_after_timeout),
             warn_every: policy.blocked_producer_warning_interval,
         }))
@@ -383,6 +404,9 @@ impl Client {
         if self.broker.answers(&message) {
             return Ok(self.broker.written(wanted));
         }
+        if let Some(request) = self.broker.scheduler.request_of(&message)? {
+            return self.broker.manage_scheduler(request, wanted);
+        }
         let now_ms = message.broker_in_time;
         plugins.stamp(&mut message, self.broker.name(), now_ms);
         if self.peer.network && message.transaction_id.is_none() {
@@ -396,9 +420,10 @@ impl Client {
             return Ok(self.broker.written(wanted));
         }
         match message.transaction_id.clone() {
-            None => self.broker.route(message, wanted),
+            None => self.broker.accept(message, wanted),
             Some(transaction) => {
                 self.check_destination(&message)?;
+                self.broker.scheduler.order_of(&message)?;
                 self.send_in(&transaction, message)?;
                 Ok(Ticket::done())
             }
@@ -421,7 +446,7 @@ impl Client {
             broker_path: message.broker_path.clone(),
             ..Message::default()
         };
-        let ticket = self.broker.route(message, wanted)?;
+        let ticket = self.broker.accept(message, wanted)?;
         arrivals.note(&arrival);
         Ok(ticket)
     }

@@ -239,7 +239,15 @@ impl Broker {
             match step {
                 Step::Send(message) => {
                     let destination = message.destination.clone();
-                    if let Err(refusal) = self.place(*message, &mut group, &mut placements) {
+                    let placed = match self.scheduler.order_of(&message) {
+                        Ok(Some(order)) => {
+                            self.schedule(&order, *message, &mut group, &mut placements);
+                            Ok(())
+                        }
+                        Ok(None) => self.place(*message, &mut group, &mut placements),
+                        Err(refusal) => Err(refusal),
+                    };
+                    if let Err(refusal) = placed {
                         // It was there when the message was sent; a temporary one may go meanwhile.
                         let name = destination.map(|name| name.to_string()).unwrap_or_default();
                         tracing::warn!("a committed message to {name} was dropped: {refusal}");

@@ -1,6 +1,7 @@
 //! Plays scripts against a broker without sockets: what is delivered to whom, in which order.
 
 mod random;
+mod scheduled;
 mod stored;
 mod virtual_destinations;
 
@@ -60,6 +61,7 @@ impl Bench {
         Self::of(options, 1 << 20, Stores::default(), Arc::new(ManualClock::at(1_000_000)))
     }
 
+    /// A broker that is configured so.
     fn of(
         options: BrokerOptions,
         memory_bytes: u64,

@@ -12,7 +12,7 @@ use crate::store::journal::{Journal, Opening};
 use crate::store::options::{JournalOptions, PurgeRecoveredXa};
 
 /// How long a test waits for what must come.
-const SOON: Duration = Duration::from_secs(20);
+pub(super) const SOON: Duration = Duration::from_secs(20);
 
 /// A broker whose journal lies in a directory of its own.
 struct Kept {
@@ -77,13 +77,25 @@ fn open(directory: &std::path::Path, entry: &PolicyEntry, options: &JournalOptio
     open_watched(directory, entry, options, |_, _| ())
 }
 
-/// Shows what was recovered before the broker gets it.
-fn open_watched(
+/// A broker without policies on what is in `directory`.
+pub(super) fn open_with(directory: &std::path::Path, options: BrokerOptions) -> Bench {
+    let (journal, recovered, clock) = open_journal(directory, &JournalOptions::default());
+    let journal = Some(journal);
+    let stores = Stores {
+        journal,
+        dispatch_queues_first: true,
+        store_limit_bytes: u64::MAX,
+        ..Stores::default()
+    };
+    let bench = Bench::of(options, 64 << 20, stores, clock);
+    bench.broker.restore(recovered).unwrap();
+    bench
+}
+
+fn open_journal(
     directory: &std::path::Path,
-    entry: &PolicyEntry,
     options: &JournalOptions,
-    watch: impl FnOnce(&Journal, &crate::store::Recovered),
-) -> Bench {
+) -> (Journal, crate::store::Recovered, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(1_000_000));
     let opening = Opening {
         node: "test".to_owned(),
@@ -95,6 +107,17 @@ fn open_watched(
     };
     let (journal, recovered) =
         Journal::open(Arc::new(RealDisk), directory, options, opening).unwrap();
+    (journal, recovered, clock)
+}
+
+/// Shows what was recovered before the broker gets it.
+fn open_watched(
+    directory: &std::path::Path,
+    entry: &PolicyEntry,
+    options: &JournalOptions,
+    watch: impl FnOnce(&Journal, &crate::store::Recovered),
+) -> Bench {
+    let (journal, recovered, clock) = open_journal(directory, options);
     watch(&journal, &recovered);
     let stores = Stores {
         journal: Some(journal),
@@ -107,7 +130,7 @@ fn open_watched(
     bench
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+pub(super) fn copy(from: &std::path::Path, to: &std::path::Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let to = to.join(entry.file_name());

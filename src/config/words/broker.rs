@@ -9,7 +9,7 @@ use super::policy::DESTINATION_POLICY;
 use super::security::TLS_HOLDER;
 use super::standing::{
     BRIDGE_START, BROKER_PART, CACHED, DISK_CHECK, FLOW_CONTROL, FOREIGN_JMS, JMX, JVM, LOOKED_FOR,
-    PROXY, SCHEDULER, SECURITY, SERVED, SHELL, STOPS_ON_ERROR, STORE_FORMAT, VIRTUAL_SUBS,
+    PROXY, SCHEDULER_STORE, SECURITY, SERVED, SHELL, STOPS_ON_ERROR, STORE_FORMAT, VIRTUAL_SUBS,
 };
 use super::store::{
     JOB_SCHEDULER_HOLDER, PERSISTENCE_ADAPTER, PERSISTENCE_FACTORY, TEMP_DATA_STORE,
@@ -45,11 +45,11 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
     set!("advisorySupport", value::boolean => broker.advisory_support, SERVED),
     set!("anonymousProducerAdvisorySupport", value::boolean =>
         broker.anonymous_producer_advisory_support, SERVED),
-    set!("schedulerSupport", value::boolean => broker.scheduler_support, SCHEDULER),
+    set!("schedulerSupport", value::boolean => broker.scheduler_support, SERVED),
     set!("maxSchedulerRepeatAllowed", value::count =>
-        broker.max_scheduler_repeat_allowed, SCHEDULER),
-    set!("schedulerDirectory", value::path => broker.scheduler_directory, SCHEDULER),
-    set!("schedulerDirectoryFile", value::path => broker.scheduler_directory, SCHEDULER),
+        broker.max_scheduler_repeat_allowed, SERVED),
+    set!("schedulerDirectory", value::path => broker.scheduler_directory, SCHEDULER_STORE),
+    set!("schedulerDirectoryFile", value::path => broker.scheduler_directory, SCHEDULER_STORE),
     set!("useJmx", value::boolean => broker.use_jmx, JMX),
     set!("enableStatistics", value::boolean => broker.enable_statistics, JMX),
     set!("populateJMSXUserID", value::boolean => broker.populate_jmsx_user_id, SERVED),
@@ -147,7 +147,7 @@ const CHILDREN: &[Child<Config>] = &[
     child!("persistenceAdapter", PERSISTENCE_ADAPTER, SERVED),
     child!("persistenceFactory", PERSISTENCE_FACTORY, SERVED),
     child!("tempDataStore", TEMP_DATA_STORE => temp_store, SERVED),
-    child!("jobSchedulerStore", JOB_SCHEDULER_HOLDER => scheduler_store, SCHEDULER),
+    child!("jobSchedulerStore", JOB_SCHEDULER_HOLDER => scheduler_store, SCHEDULER_STORE),
     child!("plugins", PLUGINS, SERVED),
     child!("sslContext", TLS_HOLDER => security.tls, SECURITY),
     opaque!("messageAuthorizationPolicy", SECURITY),

@@ -49,8 +49,8 @@ pub(in crate::config) const BRIDGE_START: Standing =
 pub(in crate::config) const COMPRESSION: Standing = NotServed("bodies travel as they were sent");
 pub(in crate::config) const REPLAY: Standing =
     NotServed("messages go back as soon as nobody takes them here");
-pub(in crate::config) const SCHEDULER: Standing =
-    NotServed("scheduled messages are delivered at once");
+pub(in crate::config) const SCHEDULER_STORE: Standing =
+    NoEffect("scheduled messages lie in the journal of all messages, which storeUsage limits");
 pub(in crate::config) const VIRTUAL_SUBS: Standing =
     NotServed("consumers of virtual destinations are not told to other brokers");
 pub(in crate::config) const PLUGIN: Standing = NotServed("the broker works without it");

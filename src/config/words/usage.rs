@@ -1,6 +1,6 @@
 //! `<systemUsage>`: how much memory and disk may be taken.
 
-use super::standing::{FLOW_CONTROL, JVM, SCHEDULER, SERVED};
+use super::standing::{FLOW_CONTROL, JVM, SCHEDULER_STORE, SERVED};
 use crate::broker::options::usage::{DiskUsage, MemoryLimit, MemoryUsage, SystemUsage};
 use crate::config::value;
 use crate::config::vocabulary::{Attribute, Words, child, known, opaque, set, with};
@@ -26,7 +26,7 @@ pub(super) static SYSTEM_USAGE: Words<SystemUsage> = Words {
         child!("memoryUsage", MEMORY_HOLDER => memory, SERVED),
         child!("storeUsage", STORE_HOLDER => store, SERVED),
         child!("tempUsage", TEMP_HOLDER => temp, SERVED),
-        child!("jobSchedulerUsage", JOB_HOLDER => job_scheduler, SCHEDULER),
+        child!("jobSchedulerUsage", JOB_HOLDER => job_scheduler, SCHEDULER_STORE),
     ],
 };
 

@@ -216,7 +216,12 @@ fn live(disk: Arc<dyn Disk>, node: u64) -> Told {
         let key = Key::new(0, node * 1000 + number);
         holder.messages.lock().insert(key, Location::NONE);
         let message = message((node * 1000 + number) as i64);
-        entries.push(Entry::Add(Add { owners: vec![(id, key)], message, redeliveries: 0 }));
+        entries.push(Entry::Add(Add {
+            owners: vec![(id, key)],
+            message,
+            redeliveries: 0,
+            due_ms: None,
+        }));
         let removed = remove_one(&holder, id, number, &mut entries);
         let ticket = opened.journal.append(Group { entries, wanted: true });
         told.perhaps_removed.extend(removed);

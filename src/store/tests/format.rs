@@ -9,7 +9,7 @@ use crate::store::audit::Audit;
 use crate::store::batch::{BATCH_HEAD, BatchHead, BatchView, RecordView, Spot};
 use crate::store::record::{Copied, Counters, Record, RecordWriter};
 use crate::store::segment::{HeadRead, Seal, SegmentHead, SegmentName};
-use crate::store::{Branch, Key, OwnerId, OwnerRecord};
+use crate::store::{Add, Branch, Key, OwnerId, OwnerRecord};
 
 const OWNER: OwnerId = OwnerId(0x0102);
 
@@ -70,7 +70,14 @@ fn messages() {
     let keys = [(OWNER, Key::new(5, 6)), (OwnerId(3), Key::new(0, 1))];
     let head = "00000004 0000000000000007 0000000000000009 ";
     let holders = "00000002 0000000000000102 5000000000000006 0000000000000003 0000000000000001";
-    let add = record(|writer, out| writer.add(out, &keys, &message(), 4));
+    let add = |due_ms| {
+        let add = Add { owners: keys.to_vec(), message: message().into(), redeliveries: 4, due_ms };
+        record(|writer, out| writer.add(out, &add))
+    };
+    let scheduled = add(Some(258));
+    let due = "00000004 0000000000000102 0000000000000009 ";
+    check(&scheduled, &["01", due, holders, MESSAGE]);
+    let add = add(None);
     check(&add, &["01", head, holders, MESSAGE]);
     let copied = Copied {
         holders: keys.to_vec(),
@@ -85,6 +92,8 @@ fn messages() {
     check(&remove, &["03 0000000000000102 9000000000000002 0000000000000003"]);
     let redelivered = record(|writer, out| writer.redelivered(out, OWNER, Key::new(0, 3), 5));
     check(&redelivered, &["04 0000000000000102 0000000000000003 00000005"]);
+    let fired = record(|writer, out| writer.fired(out, OWNER, Key::new(0, 3), 5, 258));
+    check(&fired, &["0d 0000000000000102 0000000000000003 00000005 0000000000000102"]);
 }
 
 #[test]
@@ -106,6 +115,9 @@ fn owners() {
     let length = format!("{:08x}", info.replace(' ', "").len() / 2);
     let parts = "05 0000000000000102 0000000000000008 01 00000001 63 00000001 6e";
     check(&durable, &[parts, &length, info]);
+    let scheduler = OwnerRecord::Scheduler { id: "s".to_owned() };
+    let scheduler = record(|writer, out| writer.owner(out, OWNER, 8, &scheduler));
+    check(&scheduler, &["05 0000000000000102 0000000000000008 02 00000001 73"]);
     let gone = record(|writer, out| writer.owner_gone(out, OWNER));
     check(&gone, &["06 0000000000000102"]);
     let sequence = record(|writer, out| writer.sequence(out, OWNER, 77));

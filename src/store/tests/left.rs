@@ -182,6 +182,7 @@ fn say(record: Record<'_>, segment: u32, offset: u32, length: usize, said: &mut 
         | Record::Copy(_)
         | Record::Remove(..)
         | Record::Redelivered(..)
+        | Record::Fired(..)
         | Record::Audit(_)
         | Record::Heard(..) => None,
     });
@@ -216,6 +217,11 @@ impl Left {
                     Change::Redelivered(count) => {
                         if let Some(stored) = owner.messages.get_mut(&key) {
                             stored.redeliveries = count;
+                        }
+                    }
+                    Change::Fired(count, due_ms) => {
+                        if let Some(stored) = owner.messages.get_mut(&key) {
+                            (stored.redeliveries, stored.expiration) = (count, due_ms);
                         }
                     }
                 }

@@ -121,7 +121,12 @@ fn what_was_confirmed_is_there_after_a_crash_and_can_be_read() {
         let key = Key::new(0, n);
         holder.messages.lock().insert(key, Location::NONE);
         let message = message(n as i64, &format!("body {n}"));
-        entries.push(Entry::Add(Add { owners: vec![(id, key)], message, redeliveries: 0 }));
+        entries.push(Entry::Add(Add {
+            owners: vec![(id, key)],
+            message,
+            redeliveries: 0,
+            due_ms: None,
+        }));
         let group = Group { entries: std::mem::take(&mut entries), wanted: n % 10 == 0 };
         let ticket = journal.append(group);
         if n % 10 == 0 {
@@ -171,7 +176,12 @@ fn a_message_that_was_taken_before_it_was_written_is_known_when_it_is_sent_again
     let sent = message(7, "in a hurry");
     let entries = vec![
         Entry::Owner { id, record: OwnerRecord::Destination(Destination::queue("Q")) },
-        Entry::Add(Add { owners: vec![(id, key)], message: Arc::clone(&sent), redeliveries: 0 }),
+        Entry::Add(Add {
+            owners: vec![(id, key)],
+            message: Arc::clone(&sent),
+            redeliveries: 0,
+            due_ms: None,
+        }),
         Entry::Remove { owner: id, keys: vec![(key, Location::NONE)] },
     ];
     wait(journal.append(Group { entries, wanted: true }));

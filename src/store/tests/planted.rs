@@ -5,7 +5,7 @@ use super::corruption::sampled;
 use super::disk_error::fail_each;
 use super::power_cut::random_cuts;
 use super::seed;
-use super::space::is_back_after_a_copy;
+use super::space::{is_back_after_a_copy, is_due_as_said};
 use crate::store::Bug;
 use crate::store::disk::model::{Failure, ModelDisk};
 
@@ -93,4 +93,14 @@ fn a_look_at_the_owner_before_the_sync_is_found() {
 #[test]
 fn a_store_that_is_read_before_it_is_claimed_is_found() {
     is_found(Bug::ReadBeforeClaim, contest_each);
+}
+
+#[test]
+fn firings_that_are_not_written_are_found() {
+    is_found(Bug::ForgetFirings, is_due_as_said);
+}
+
+#[test]
+fn a_copy_that_forgets_when_it_is_due_is_found() {
+    is_found(Bug::CopyFirstDue, is_due_as_said);
 }

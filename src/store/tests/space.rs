@@ -1,5 +1,6 @@
 //! How much of the disk a store takes, while all of it is as it should be.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use crate::base::clock::ManualClock;
 use crate::store::disk::model::ModelDisk;
 use crate::store::options::JournalOptions;
 use crate::store::{
-    Add, Entry, Fetched, Group, Journal, Key, Location, Locking, Opening, Owner, RealDisk,
+    Add, Entry, Fetched, Group, Journal, Key, Location, Locking, Opening, Owner, OwnerId,
+    OwnerRecord, RealDisk,
 };
 
 /// Bytes that what is known of an owner or a branch takes, at most.
@@ -127,6 +129,59 @@ fn what_is_removed_while_the_cleaner_copies_it_does_not_come_back() {
     is_back_after_a_copy().unwrap();
 }
 
+/// Whether a scheduled message is due when it was said last, after copies, footers and crashes.
+pub(super) fn is_due_as_said() -> Result<(), String> {
+    let mut world = World::new(ModelDisk::default(), options());
+    world.open()?;
+    let (id, entry) = world.owner(|_| OwnerRecord::Scheduler { id: "s".to_owned() });
+    let mut stays = world.add(&[id], 0);
+    let Entry::Add(add) = &mut stays else { unreachable!() };
+    add.due_ms = Some(1000);
+    let key = add.owners[0].1;
+    drop(world.append(vec![entry, stays], true));
+    let mut before = 0;
+    // The second time, what is known from the recovery alone goes into the copies.
+    for (count, due_ms) in [(0, 1000), (1, 2000), (1, 2000), (2, 3000)] {
+        if count > 0 {
+            drop(world.append(vec![Entry::Fired { owner: id, key, count, due_ms }], true));
+        }
+        let mut segments = BTreeSet::new();
+        for crashes in 0..2 {
+            flow_by(&mut world, id);
+            world.end(End::Crash);
+            assert!(world.open()?);
+            let stored = world.opened().recovered.owners[0].messages[&key];
+            let found = (stored.redeliveries, stored.expiration);
+            if found != (count, due_ms) {
+                return Err(format!("{found:?}, not {:?} after {crashes}", (count, due_ms)));
+            }
+            segments.insert(stored.at.segment);
+        }
+        assert!(segments.len() == 2 && segments.first() > Some(&before), "it was not copied");
+        before = segments.pop_last().unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// A hundred messages come and go.
+fn flow_by(world: &mut World, id: OwnerId) {
+    for _ in 0..100 {
+        let flows = world.add(&[id], 0);
+        let Entry::Add(Add { owners, .. }) = &flows else { unreachable!() };
+        let key = owners[0].1;
+        drop(world.append(vec![flows], true));
+        world.opened().write(true);
+        let gone = world.remove(id, &[key]);
+        drop(world.append(vec![gone], true));
+        settle(world.opened());
+    }
+}
+
+#[test]
+fn when_a_scheduled_message_is_due_survives_copies_footers_and_crashes() {
+    is_due_as_said().unwrap();
+}
+
 /// A megabyte of messages each time, with files of a megabyte; `STORE_SOAK=2048` has 2 GB flow.
 #[test]
 fn one_message_that_stays_on_a_real_disk_does_not_keep_what_flows_by() {
@@ -151,7 +206,12 @@ fn one_message_that_stays_on_a_real_disk_does_not_keep_what_flows_by() {
         let key = Key::new(0, *number);
         holder.messages.lock().insert(key, Location::NONE);
         let message = super::message(*number as i64, &"flow".repeat(256));
-        entries.push(Entry::Add(Add { owners: vec![(id, key)], message, redeliveries: 0 }));
+        entries.push(Entry::Add(Add {
+            owners: vec![(id, key)],
+            message,
+            redeliveries: 0,
+            due_ms: None,
+        }));
         *number += 1;
     };
     let mut entries = vec![Entry::Owner { id, record: queue(id.0) }];

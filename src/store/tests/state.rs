@@ -50,7 +50,7 @@ impl State {
                     messages.remove(key);
                 }
             }
-            Entry::Redelivered { owner, key, count } => {
+            Entry::Redelivered { owner, key, count } | Entry::Fired { owner, key, count, .. } => {
                 let kept = self.owner(*owner).messages.get_mut(key);
                 kept.unwrap().redeliveries = *count;
             }

@@ -270,7 +270,10 @@ impl World {
                 let sent = branch.sends.iter().map(|message| number_of(message)).max();
                 past.sent = past.sent.max(sent.unwrap_or(0));
             }
-            Entry::Owner { .. } | Entry::Redelivered { .. } | Entry::Outcome(_) => {}
+            Entry::Owner { .. }
+            | Entry::Redelivered { .. }
+            | Entry::Fired { .. }
+            | Entry::Outcome(_) => {}
         }
     }
 
@@ -287,7 +290,7 @@ impl World {
         redeliveries: u32,
     ) -> Entry {
         let owners = owners.iter().map(|id| (*id, self.next_key(*id))).collect();
-        Entry::Add(Add { owners, message: message(number), redeliveries })
+        Entry::Add(Add { owners, message: message(number), redeliveries, due_ms: None })
     }
 
     pub(super) fn next_number(&mut self) -> i64 {

@@ -120,6 +120,11 @@ final class Broker implements AutoCloseable {
         return start(freePorts(3), Configuration.PLAIN.stored(attributes).policies(policies));
     }
 
+    /** Starts one that keeps its messages and sends some of them later. */
+    static Broker scheduling() throws Exception {
+        return start(freePorts(3), Configuration.PLAIN.stored("").attributes("schedulerSupport=\"true\""));
+    }
+
     /** What a broker has beside what all have. */
     record Configuration(boolean persistent, String attributes, String policies, String elements) {
         static final Configuration PLAIN = new Configuration(false, "", "", "");

@@ -25,7 +25,7 @@ public final class Run {
             Connections.class, Messages.class, Headers.class, Acknowledgement.class, Redelivery.class,
             Transactions.class, Selectors.class, Browsing.class, Topics.class, DurableSubscribers.class,
             TemporaryDestinations.class, CompositeAndWildcard.class, Consumers.class, Groups.class,
-            Prefetch.class, Producers.class, Expiry.class,
+            Prefetch.class, Producers.class, Expiry.class, Schedules.class,
             VirtualTopics.class, VirtualDestinations.class, MirroredQueues.class, Policies.class, DeadLetters.class,
             FlowControl.class, PolicyAdvisories.class, Retroactive.class, SlowTopics.class, SlowConsumers.class,
             Dispatching.class, Plugins.class, BrokerRedelivery.class, DebianExamples.class, ForcedPersistence.class, Destinations.class,
