@@ -452,8 +452,11 @@ impl Conversation {
             Some(client) => client.ack(ack).map(Answer::after),
             None => {
                 // An ack may cross with the end of its consumer.
-                if ack.transaction_id.is_some() {
-                    warn!("no matching consumer, ignoring ack {ack:?}");
+                let connection = consumer.and_then(|id| id.connection_id.as_ref());
+                if let Ok(client) = self.register.client("a consumer", connection)
+                    && ack.transaction_id.is_some()
+                {
+                    client.ignore(ack, "no matching consumer, ignoring ack");
                 }
                 Ok(Answer::now())
             }

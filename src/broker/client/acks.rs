@@ -96,7 +96,7 @@ impl Client {
 
     /// Does nothing for an acknowledgement. A transaction that it is of must not commit the rest: its
     /// messages come again, and what was sent for them would be sent twice.
-    fn ignore(&self, ack: &MessageAck, why: &str) {
+    pub fn ignore(&self, ack: &MessageAck, why: &str) {
         tracing::warn!("{why} {}", describe(ack));
         let consumes = [ack_type::STANDARD, ack_type::INDIVIDUAL].contains(&ack.ack_type);
         if let Some(transaction) = ack.transaction_id.as_ref().filter(|_| consumes) {

@@ -708,6 +708,19 @@ fn a_transaction_whose_ack_comes_before_dispatch_is_rolled_back_as_a_whole() {
 }
 
 #[test]
+fn a_transaction_whose_consumer_is_gone_is_rolled_back_as_a_whole() {
+    let mut bench = Bench::new();
+    bench.consume("a", "Q", |_| ());
+    bench.send("Q");
+    bench.got("a");
+    bench.transact("a", transaction_kind::BEGIN, 1).unwrap();
+    bench.client("a").0.remove_consumer(&Bench::consumer_id("a"), -2);
+    bench.try_ack("a", ack_type::STANDARD, 1, Some(1)).unwrap();
+    let refusal = bench.transact("a", transaction_kind::COMMIT_ONE_PHASE, 1).unwrap_err();
+    assert!(matches!(refusal, Refusal::RolledBack { .. }), "{refusal}");
+}
+
+#[test]
 fn an_ack_of_what_was_only_delivered_leaves_the_transaction_whole() {
     let mut bench = Bench::new();
     bench.consume("a", "Q", |_| ());
