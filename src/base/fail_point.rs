@@ -1,6 +1,6 @@
 //! Named places at which a test ends the process. Without the feature `fail-points` they do not exist.
 
-/// A place at which the process may be ended by the variable [`VARIABLE`].
+/// A place at which the process may be ended by the variable `OPENWIRED_FAIL_POINT`.
 macro_rules! fail_point {
     ($name:literal) => {
         #[cfg(feature = "fail-points")]

@@ -11,7 +11,7 @@ use crate::store::{Fetched, Key, Location};
 /// Something that happened to the queue.
 #[derive(Debug)]
 pub enum Event {
-    /// With the key that [`QueueCell::reserve`] gave.
+    /// With the key that [`reserve`](super::QueueCell::reserve) gave.
     Send {
         key: Key,
         message: Arc<Message>,
@@ -41,7 +41,7 @@ pub enum Event {
     Fetched(Vec<(Key, Fetched)>),
     /// What waited to be stored first is stored.
     Stored,
-    /// With the key that [`QueueCell::reserve`] gave: nobody gets it before [`Event::Unlocked`].
+    /// With the key that [`reserve`](super::QueueCell::reserve) gave: nobody gets it before [`Event::Unlocked`].
     SendLater {
         key: Key,
         message: Arc<Message>,
