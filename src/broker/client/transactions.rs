@@ -127,10 +127,12 @@ impl Client {
         }
     }
 
-    /// Marks a transaction rollback-only.
+    /// Marks a transaction rollback-only. Of a prepared branch its manager decides, and nobody else.
     pub(super) fn doom(&self, id: &TransactionId, cause: &Throwable) {
         let unless_gone = self.with(id, |transaction| {
-            transaction.rollback_only.get_or_insert_with(|| cause.clone());
+            if !transaction.prepared {
+                transaction.rollback_only.get_or_insert_with(|| cause.clone());
+            }
         });
         if let Err(gone) = unless_gone {
             tracing::debug!("nothing to mark rollback-only: {gone}");

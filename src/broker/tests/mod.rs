@@ -720,6 +720,33 @@ fn a_transaction_whose_consumer_is_gone_is_rolled_back_as_a_whole() {
     assert!(matches!(refusal, Refusal::RolledBack { .. }), "{refusal}");
 }
 
+/// Its manager decides alone.
+#[test]
+fn a_branch_that_is_prepared_is_not_rolled_back_because_of_what_comes_later() {
+    let mut bench = Bench::new();
+    bench.consume("a", "Q", |_| ());
+    let id = Arc::new(TransactionId::Xa(XaTransactionId {
+        format_id: 1,
+        global_transaction_id: Some(bytes::Bytes::from_static(b"g")),
+        branch_qualifier: Some(bytes::Bytes::from_static(b"b")),
+    }));
+    let step = |bench: &mut Bench, kind| {
+        let info = TransactionInfo {
+            transaction_id: Some(Arc::clone(&id)),
+            kind,
+            ..TransactionInfo::default()
+        };
+        bench.client("producer").0.transaction(&info).map(|_| ())
+    };
+    step(&mut bench, transaction_kind::BEGIN).unwrap();
+    bench.send_with("Q", |message| message.transaction_id = Some(Arc::clone(&id)));
+    step(&mut bench, transaction_kind::PREPARE).unwrap();
+    let refusal = Refusal::Jms("too late".to_owned());
+    bench.client("producer").0.refused_in(&id, &refusal);
+    step(&mut bench, transaction_kind::COMMIT_TWO_PHASE).unwrap();
+    assert_eq!(bench.got("a"), "0");
+}
+
 #[test]
 fn an_ack_of_what_was_only_delivered_leaves_the_transaction_whole() {
     let mut bench = Bench::new();
