@@ -250,7 +250,7 @@ impl Broker {
 
     /// Does what follows from an event on a queue. Records go to `group`, for the caller to append.
     pub(super) fn carry_out(&self, queue: &Arc<QueueCell>, effects: Effects, group: &mut Group) {
-        self.count(&effects);
+        self.memory.free(effects.freed_bytes);
         self.record(queue.owner, &effects, group);
         if let Some(temporary) = self.stores.of(Keeper::Temporary) {
             self.spill(queue, temporary, &effects);
@@ -285,7 +285,7 @@ impl Broker {
         effects: Effects,
         group: &mut Group,
     ) {
-        self.count(&effects);
+        self.memory.free(effects.freed_bytes);
         self.record(durable.owner, &effects, group);
         if let Some(page) = effects.page {
             self.fetch(durable.side.get(), page);
@@ -318,11 +318,6 @@ impl Broker {
             let gone = Entry::OwnerGone { id: side.owner, bytes };
             let _ticket = temporary.append(Group { entries: vec![gone], wanted: false });
         }
-    }
-
-    fn count(&self, effects: &Effects) {
-        self.memory.take(effects.taken_bytes);
-        self.memory.free(effects.freed_bytes);
     }
 
     fn record(&self, owner: Option<OwnerId>, effects: &Effects, group: &mut Group) {

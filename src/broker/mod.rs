@@ -407,9 +407,9 @@ impl Broker {
         Cell::Queue(queue)
     }
 
-    fn moment(&self) -> Moment {
+    fn moment(&self) -> Moment<'_> {
         let short = self.is_memory_short() && self.stores.has_temporary_room();
-        Moment { now_ms: self.now_ms(), open: !self.is_stopping(), short }
+        Moment { now_ms: self.now_ms(), open: !self.is_stopping(), short, memory: &self.memory }
     }
 
     /// Applies an event to a queue and does what follows. `false` when the queue was removed

@@ -112,7 +112,7 @@ impl Region {
         &self,
         destination: &Arc<Destination>,
         create_temporary: bool,
-        moment: Moment,
+        moment: Moment<'_>,
         make: impl FnOnce(Arc<PolicyEntry>) -> Cell,
     ) -> Result<Found, Refusal> {
         if let Some(cell) = self.get(destination) {
@@ -305,7 +305,7 @@ fn check_name(destination: &Destination) -> Result<(), Refusal> {
 }
 
 /// Adds a consumer of a pattern to a destination that is just being made.
-fn join(cell: &Cell, consumer: &Arc<Subscription>, moment: Moment) {
+fn join(cell: &Cell, consumer: &Arc<Subscription>, moment: Moment<'_>) {
     match (cell, &consumer.role) {
         (Cell::Queue(queue), Role::Queue(queues)) => {
             let known = |other: &Arc<QueueCell>| Arc::ptr_eq(other, queue);

@@ -75,6 +75,21 @@ impl fmt::Debug for Opening {
     }
 }
 
+#[cfg(test)]
+impl Opening {
+    /// Alone on the store, at a time that stands still; a failure fails the test.
+    pub fn of_test() -> Self {
+        Self {
+            node: "test".to_owned(),
+            locking: Locking::Take,
+            followed: None,
+            beat: None,
+            clock: Arc::new(crate::base::ManualClock::at(1)),
+            on_failure: Box::new(|error| panic!("{error}")),
+        }
+    }
+}
+
 /// The parts of a journal whose threads are to be run, or which a test turns by hand.
 #[derive(Debug)]
 pub(super) struct Hands {

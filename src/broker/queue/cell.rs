@@ -74,7 +74,7 @@ impl QueueCell {
     /// Applies an event and gives out what somebody has room for. `None` when the queue was removed
     /// meanwhile: the event had no effect.
     #[must_use]
-    pub fn apply(self: &Arc<Self>, event: Event, moment: Moment) -> Option<Effects> {
+    pub fn apply(self: &Arc<Self>, event: Event, moment: Moment<'_>) -> Option<Effects> {
         let mut queue = self.queue.lock();
         if queue.removed {
             return None;
@@ -93,6 +93,7 @@ impl QueueCell {
         if let Some(key) = sent {
             queue.spill(key, &mut effects);
         }
+        moment.memory.take(effects.taken_bytes);
         Some(effects)
     }
 

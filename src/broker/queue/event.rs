@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::broker::backlog::{Held, Keeper, Near, Page};
 use crate::broker::subscription::Subscription;
 use crate::broker::subscription::window::InFlight;
+use crate::broker::usage::Usage;
 use crate::openwire::{ConsumerId, Message};
 use crate::store::{Fetched, Key, Location};
 
@@ -53,7 +54,7 @@ pub enum Event {
 
 /// What holds while an event is applied.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
+pub struct Moment<'a> {
     /// Milliseconds since 1970.
     pub now_ms: i64,
     /// Whether messages are given out. A broker that stops gives out nothing more: what one consumer
@@ -61,6 +62,8 @@ pub struct Moment {
     pub open: bool,
     /// Memory is short: what waits and can be kept elsewhere goes there.
     pub short: bool,
+    /// Counts what is taken before the lock is released: it may be given back as soon as that is.
+    pub memory: &'a Usage,
 }
 
 /// What the client said of the messages its consumer leaves behind (RemoveInfo).
@@ -94,7 +97,7 @@ pub struct Effects {
     pub expired: Vec<Arc<Message>>,
     /// Bytes of memory that became free.
     pub freed_bytes: usize,
-    /// Bytes of memory that bodies took which were read back.
+    /// Bytes of memory that bodies took which were read back. They are counted already.
     pub taken_bytes: usize,
     /// What left for good, for each keeper to forget.
     pub removed: Removed,

@@ -172,7 +172,7 @@ impl Durable {
 
     /// Applies an event and gives the consumer what it has room for.
     #[must_use]
-    pub fn apply(&self, event: Event, moment: Moment) -> Effects {
+    pub fn apply(&self, event: Event, moment: Moment<'_>) -> Effects {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
         if !state.removed {
@@ -181,6 +181,7 @@ impl Durable {
                 state.dispatch(moment.now_ms, &mut effects);
             }
         }
+        moment.memory.take(effects.taken_bytes);
         effects
     }
 

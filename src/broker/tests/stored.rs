@@ -6,7 +6,6 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::openwire::XaTransactionId;
-use crate::store::Locking;
 use crate::store::disk::RealDisk;
 use crate::store::journal::{Journal, Opening};
 use crate::store::options::{JournalOptions, PurgeRecoveredXa};
@@ -97,14 +96,7 @@ fn open_journal(
     options: &JournalOptions,
 ) -> (Journal, crate::store::Recovered, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(1_000_000));
-    let opening = Opening {
-        node: "test".to_owned(),
-        locking: Locking::Take,
-        followed: None,
-        beat: None,
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        on_failure: Box::new(|failure| panic!("{failure}")),
-    };
+    let opening = Opening { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Opening::of_test() };
     let (journal, recovered) =
         Journal::open(Arc::new(RealDisk), directory, options, opening).unwrap();
     (journal, recovered, clock)
@@ -467,7 +459,8 @@ fn a_journal_that_is_faster_than_who_sends_is_believed() {
     let at = Location { segment: 1, offset: 64, bytes: 100 };
     assert_eq!(queue.placed(Keeper::Journal, &[(key, at)], false), (0, 0), "nothing is dead");
     assert!(queue.holds(Keeper::Journal, key, at), "the cleaner must not drop it");
-    let moment = Moment { now_ms: 0, open: true, short: false };
+    let memory = Usage::new(1 << 20);
+    let moment = Moment { now_ms: 0, open: true, short: false, memory: &memory };
     let sent = Event::Send { key, message, keeper: Keeper::Journal };
     assert!(queue.apply(sent, moment).is_some());
     assert!(queue.holds(Keeper::Journal, key, at));
