@@ -98,6 +98,19 @@ impl Plugins {
         }
     }
 
+    /// The same in what is shared, which is copied where names have other separators at all.
+    pub fn dot_in<T: Clone>(
+        &self,
+        shared: &Arc<T>,
+        destination: impl Fn(&mut T) -> &mut Option<Arc<Destination>>,
+    ) -> Arc<T> {
+        let mut shared = Arc::clone(shared);
+        if self.separator.is_some() {
+            self.dot(destination(Arc::make_mut(&mut shared)));
+        }
+        shared
+    }
+
     /// Logs what happens where `<loggingBrokerPlugin>` asks for it.
     pub fn log(&self, wanted: impl Fn(&Logging) -> bool, what: impl FnOnce() -> String) {
         if self.logging.as_ref().is_some_and(|options| options.log_all || wanted(options)) {

@@ -399,20 +399,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::base::clock::ManualClock;
     use crate::openwire::{Destination, Message, XaTransactionId};
     use crate::store::options::JournalOptions;
-    use crate::store::{Add, Branch, Entry, Group, Journal, Locking, Opening, RealDisk};
+    use crate::store::{Add, Branch, Entry, Group, Journal, Opening, RealDisk};
 
     fn filled(directory: &Path) -> Journal {
-        let opening = Opening {
-            node: "test".to_owned(),
-            locking: Locking::Take,
-            followed: None,
-            beat: None,
-            clock: Arc::new(ManualClock::at(1)),
-            on_failure: Box::new(|error| panic!("{error}")),
-        };
+        let opening = Opening::of_test();
         let options = JournalOptions::default();
         let (journal, _) = Journal::open(Arc::new(RealDisk), directory, &options, opening).unwrap();
         let id = journal.next_owner();

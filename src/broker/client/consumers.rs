@@ -48,11 +48,7 @@ impl Client {
     /// subscription is in use.
     pub fn add_consumer(&self, info: &Arc<ConsumerInfo>) -> Result<Ticket, Refusal> {
         let plugins = &self.broker.plugins;
-        let mut info = Arc::clone(info);
-        if info.destination.as_ref().is_some_and(|it| plugins.dotted(it).is_some()) {
-            plugins.dot(&mut Arc::make_mut(&mut info).destination);
-        }
-        let info = &info;
+        let info = &plugins.dot_in(info, |info| &mut info.destination);
         plugins.log(
             |it| it.log_consumer_events,
             || format!("Adding Consumer: {:?} of {:?}", info.consumer_id, info.destination),

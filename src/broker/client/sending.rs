@@ -271,11 +271,7 @@ impl Client {
     /// The destination cannot be made.
     pub fn add_producer(&self, info: &Arc<ProducerInfo>) -> Result<(), Refusal> {
         let plugins = &self.broker.plugins;
-        let mut info = Arc::clone(info);
-        if info.destination.as_ref().is_some_and(|it| plugins.dotted(it).is_some()) {
-            plugins.dot(&mut Arc::make_mut(&mut info).destination);
-        }
-        let info = &info;
+        let info = &plugins.dot_in(info, |info| &mut info.destination);
         plugins.log(
             |it| it.log_producer_events,
             || format!("Adding Producer: {:?} to {:?}", info.producer_id, info.destination),

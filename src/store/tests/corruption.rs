@@ -99,7 +99,7 @@ impl Victim {
         let world = World::new(ModelDisk::default(), victim_options());
         let mut script = Script::new(world, seed);
         (script.messages, script.ends) = (350, 4);
-        script.world.open().unwrap();
+        script.world.open()?;
         let is_enough = |script: &mut Script| {
             let shared = script.world.opened().journal.shared();
             let tail = shared.tail_room();
@@ -112,7 +112,7 @@ impl Victim {
                 break;
             }
             assert!(step < 20_000, "the journal does not grow");
-            script.step().unwrap();
+            script.step()?;
         }
         script.world.opened().write(true);
         // Until nothing is left to be tidied up.

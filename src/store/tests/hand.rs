@@ -8,7 +8,6 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::state::{Held, Kept, Prepared, State, message, number_of};
-use crate::base::clock::ManualClock;
 use crate::store::disk::Disk;
 use crate::store::disk::model::ModelDisk;
 use crate::store::journal::Hands;
@@ -16,8 +15,8 @@ use crate::store::options::JournalOptions;
 use crate::store::shared::Phase;
 use crate::store::writer::Turn;
 use crate::store::{
-    Entry, Fetched, Group, Journal, Key, Location, Locking, Opening, Owner, OwnerId, OwnerRecord,
-    Recovered, StoreError,
+    Entry, Fetched, Group, Journal, Key, Location, Opening, Owner, OwnerId, OwnerRecord, Recovered,
+    StoreError,
 };
 
 /// Where the store of every test lies.
@@ -38,14 +37,10 @@ pub(super) fn options() -> JournalOptions {
 pub(super) fn opening(failures: &Arc<AtomicU64>) -> Opening {
     let failures = Arc::clone(failures);
     Opening {
-        node: "test".to_owned(),
-        locking: Locking::Take,
-        followed: None,
-        beat: None,
-        clock: Arc::new(ManualClock::at(1)),
         on_failure: Box::new(move |_| {
             failures.fetch_add(1, Ordering::Relaxed);
         }),
+        ..Opening::of_test()
     }
 }
 

@@ -29,7 +29,6 @@ use parking_lot::{Condvar, Mutex};
 
 use super::options::JournalOptions;
 use super::*;
-use crate::base::clock::ManualClock;
 use crate::openwire::{Destination, Message, MessageId, ProducerId};
 
 /// How often something random is tried: `usual`, or that many times as often when the environment has
@@ -88,14 +87,7 @@ fn message(sequence: i64, body: &str) -> Arc<Message> {
 
 fn open(directory: &Path) -> Result<(Journal, Recovered), StoreError> {
     let options = JournalOptions { journal_max_file_length: 16 << 10, ..JournalOptions::default() };
-    let opening = Opening {
-        node: "test".to_owned(),
-        locking: Locking::Take,
-        followed: None,
-        beat: None,
-        clock: Arc::new(ManualClock::at(1)),
-        on_failure: Box::new(|error| panic!("{error}")),
-    };
+    let opening = Opening::of_test();
     Journal::open(Arc::new(RealDisk), directory, &options, opening)
 }
 

@@ -9,12 +9,11 @@ use super::script::Script;
 use super::state::queue;
 use super::world::{End, World};
 use super::{Holder, scaled, seed, wait};
-use crate::base::clock::ManualClock;
 use crate::store::disk::model::ModelDisk;
 use crate::store::options::JournalOptions;
 use crate::store::{
-    Add, Entry, Fetched, Group, Journal, Key, Location, Locking, Opening, Owner, OwnerId,
-    OwnerRecord, RealDisk,
+    Add, Entry, Fetched, Group, Journal, Key, Location, Opening, Owner, OwnerId, OwnerRecord,
+    RealDisk,
 };
 
 /// Bytes that what is known of an owner or a branch takes, at most.
@@ -188,14 +187,7 @@ fn one_message_that_stays_on_a_real_disk_does_not_keep_what_flows_by() {
     const SEGMENT: u64 = 1 << 20;
     let directory = tempfile::tempdir().unwrap();
     let options = JournalOptions { journal_max_file_length: SEGMENT, ..JournalOptions::default() };
-    let opening = Opening {
-        node: "test".to_owned(),
-        locking: Locking::Take,
-        followed: None,
-        beat: None,
-        clock: Arc::new(ManualClock::at(1)),
-        on_failure: Box::new(|error| panic!("{error}")),
-    };
+    let opening = Opening::of_test();
     let (journal, _) =
         Journal::open(Arc::new(RealDisk), directory.path(), &options, opening).unwrap();
     let id = journal.next_owner();

@@ -77,6 +77,24 @@ final class Clients implements AutoCloseable {
         receivers.add(new Receiver(Style.TRANSACTED, from, place, to));
     }
 
+    /**
+     * A client of each kind that matters: at two queues, at one to which messages are moved in transactions,
+     * and at a topic.
+     */
+    void populate(ActiveMQDestination a, ActiveMQDestination b, ActiveMQDestination c, ActiveMQDestination t,
+            Random random) throws JMSException {
+        receive(Style.AUTO, a, "A");
+        receive(Style.CLIENT, a, "A");
+        move(b, "B", c);
+        receive(Style.INDIVIDUAL, c, "C");
+        receive(Style.CLIENT, t, "D");
+        receive(Style.TRANSACTED, t, "E");
+        send("to A", 1, random.nextLong(), List.of(a), List.of("A"));
+        send("to B, from there to C", 1, random.nextLong(), List.of(b), List.of("B", "C"));
+        send("to T", 1, random.nextLong(), List.of(t), List.of("D", "E"));
+        send("transactions to A and T", BATCH, random.nextLong(), List.of(a, t), List.of("A", "D", "E"));
+    }
+
     void start() {
         receivers.forEach(Thread::start);
         senders.forEach(Thread::start);

@@ -128,23 +128,10 @@ final class Crashes extends JmsTest {
 
     private void populate(Random random) throws Exception {
         ActiveMQDestination a = queue("A");
-        ActiveMQDestination b = queue("B");
-        ActiveMQDestination c = queue("C");
-        ActiveMQDestination t = topic();
-        clients.receive(Clients.Style.AUTO, a, "A");
-        clients.receive(Clients.Style.CLIENT, a, "A");
+        clients.populate(a, queue("B"), queue("C"), topic(), random);
         clients.receive(Clients.Style.TRANSACTED, a, "A");
-        clients.move(b, "B", c);
-        clients.receive(Clients.Style.INDIVIDUAL, c, "C");
-        clients.receive(Clients.Style.CLIENT, t, "D");
-        clients.receive(Clients.Style.TRANSACTED, t, "E");
-        clients.send("to A", 1, random.nextLong(), List.of(a), List.of("A"));
         clients.send("also to A", 1, random.nextLong(), List.of(a), List.of("A"));
-        clients.send("to B, from there to C", 1, random.nextLong(), List.of(b), List.of("B", "C"));
-        clients.send("to T", 1, random.nextLong(), List.of(t), List.of("D", "E"));
         clients.send("transactions to A", Clients.BATCH, random.nextLong(), List.of(a), List.of("A"));
-        clients.send("transactions to A and T", Clients.BATCH, random.nextLong(), List.of(a, t),
-                List.of("A", "D", "E"));
     }
 
     /** What is left in the queues when all has been received, and what was given up. */

@@ -11,7 +11,6 @@ import javax.jms.MessageConsumer;
 import javax.jms.MessageProducer;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
-import org.apache.activemq.command.ActiveMQDestination;
 
 /**
  * Ends the master of three brokers on one store again and again, and checks with a {@link Ledger} that
@@ -38,7 +37,7 @@ final class Takeovers extends JmsTest {
         group = closeAfter(Group.start(3));
         Ledger ledger = new Ledger();
         Clients clients = closeAfter(new Clients(group.urls(), ledger, this::number));
-        populate(clients, random);
+        clients.populate(queue("A"), queue("B"), queue("C"), topic(), random);
         clients.start();
         check(ledger.awaitAnswer(0, 2 * SOON), "no send was answered");
         for (int cycle = 0; cycle < cycles.count(); cycle++) {
@@ -153,24 +152,6 @@ final class Takeovers extends JmsTest {
         masters++;
         unclear.set(0);
         changing = false;
-    }
-
-    private void populate(Clients clients, Random random) throws Exception {
-        ActiveMQDestination a = queue("A");
-        ActiveMQDestination b = queue("B");
-        ActiveMQDestination c = queue("C");
-        ActiveMQDestination t = topic();
-        clients.receive(Clients.Style.AUTO, a, "A");
-        clients.receive(Clients.Style.CLIENT, a, "A");
-        clients.move(b, "B", c);
-        clients.receive(Clients.Style.INDIVIDUAL, c, "C");
-        clients.receive(Clients.Style.CLIENT, t, "D");
-        clients.receive(Clients.Style.TRANSACTED, t, "E");
-        clients.send("to A", 1, random.nextLong(), List.of(a), List.of("A"));
-        clients.send("to B, from there to C", 1, random.nextLong(), List.of(b), List.of("B", "C"));
-        clients.send("to T", 1, random.nextLong(), List.of(t), List.of("D", "E"));
-        clients.send("transactions to A and T", Clients.BATCH, random.nextLong(), List.of(a, t),
-                List.of("A", "D", "E"));
     }
 
     private static BytesMessage body(Session session, int bytes) throws Exception {
