@@ -198,7 +198,7 @@ final class Clients implements AutoCloseable {
             try {
                 work();
             } catch (Exception e) {
-                ledger.violate("a client failed: " + getName() + ": " + e + " at " + e.getStackTrace()[0]);
+                ledger.violate("a client failed: " + getName() + ": " + e + " at " + Arrays.toString(e.getStackTrace()));
             }
         }
 

@@ -61,15 +61,6 @@ final class Failover extends JmsTest {
         }
     }
 
-    /** Takes this text; one from before the break may come again, for its acknowledgement may be lost. */
-    private static void takeAfterCut(MessageConsumer consumer, String text) throws JMSException {
-        Message message = take(consumer);
-        while (message.getJMSRedelivered() && !((TextMessage) message).getText().equals(text)) {
-            message = take(consumer);
-        }
-        equal(text, ((TextMessage) message).getText());
-    }
-
     @Test
     void a_consumer_comes_back_with_its_prefetch() throws Exception {
         ActiveMQMessageConsumer consumer = (ActiveMQMessageConsumer)

@@ -177,6 +177,16 @@ abstract class JmsTest {
         return message;
     }
 
+    /** Takes this text; one from before the break may come again, for its acknowledgement may be lost. */
+    static TextMessage takeAfterCut(MessageConsumer consumer, String text) throws JMSException {
+        TextMessage message = (TextMessage) take(consumer);
+        while (message.getJMSRedelivered() && !message.getText().equals(text)) {
+            message = (TextMessage) take(consumer);
+        }
+        equal(text, message.getText());
+        return message;
+    }
+
     static String takeText(MessageConsumer consumer) throws JMSException {
         return ((TextMessage) take(consumer)).getText();
     }
