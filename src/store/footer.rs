@@ -4,13 +4,12 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 
-use super::batch::Spot;
+use super::batch::{BatchView, Spot};
 use super::place::{Key, Location, OwnerId};
 use super::record::{Counters, Kind, Malformed, Record};
 use super::recovered::Stored;
 use super::recovery::Sealed;
 use super::replay::{Change, Event, Place, Replay, events_of};
-use super::scan::scan;
 use super::segment::Seal;
 
 const MAGIC: u64 = u64::from_be_bytes(*b"OWINDEX1");
@@ -24,7 +23,7 @@ const REMOVE: u32 = 2;
 const REDELIVERED: u32 = 3;
 const FIRED: u32 = 4;
 
-/// Makes the footer of a segment from its bytes.
+/// Makes the footer of a segment from its batches.
 ///
 /// ```text
 ///  0  magic     "OWINDEX1"
@@ -39,23 +38,29 @@ const FIRED: u32 = 4;
 ///       28  what u32: 1 lies there, 2 is removed, 3 was redelivered, 4 was fired
 ///     states: kind u32, bytes u32 that the record has, part with what it says
 /// ```
-pub(super) fn build(sealed: &Sealed, bytes: &[u8]) -> Option<BytesMut> {
-    let mut events: Vec<Event> = Vec::new();
-    let mut states = BytesMut::new();
-    let mut state_count = 0;
-    let mut broker_sequence = 0;
-    let mut understood = true;
-    let scanned = scan(sealed.source(bytes), |batch| {
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    events: Vec<Event>,
+    states: BytesMut,
+    state_count: u32,
+    broker_sequence: i64,
+    /// A record is not understood.
+    strange: bool,
+}
+
+impl Builder {
+    /// Takes the next batch of segment `number`.
+    pub(super) fn take(&mut self, number: u32, batch: BatchView<'_>) {
         for view in batch.records() {
             let Ok(record) = Record::parse(view.kind, view.body) else {
-                understood = false;
+                self.strange = true;
                 continue;
             };
-            let (number, length) = (sealed.name.number, view.bytes.len());
-            events_of(&record, number, view.offset, length, |event| events.push(event));
+            let length = view.bytes.len();
+            events_of(&record, number, view.offset, length, |event| self.events.push(event));
             match &record {
                 Record::Add(held) | Record::Copy(held) => {
-                    broker_sequence = broker_sequence.max(held.broker_sequence);
+                    self.broker_sequence = self.broker_sequence.max(held.broker_sequence);
                 }
                 Record::Remove(..)
                 | Record::Redelivered(..)
@@ -68,34 +73,39 @@ pub(super) fn build(sealed: &Sealed, bytes: &[u8]) -> Option<BytesMut> {
                 | Record::Outcome(_)
                 | Record::Counters(_)
                 | Record::Sequence(..) => {
-                    states.put_u32(u32::from(view.kind));
-                    states.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-                    super::record::put_part(&mut states, view.body);
-                    state_count += 1;
+                    self.states.put_u32(u32::from(view.kind));
+                    self.states.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+                    super::record::put_part(&mut self.states, view.body);
+                    self.state_count += 1;
                 }
             }
         }
-    });
-    if !scanned.damage.is_empty() || !understood {
-        return None;
     }
-    // Stable: the changes of an owner stay in their order.
-    events.sort_by_key(|event| event.owner);
-    let mut out = BytesMut::with_capacity(HEAD + events.len() * EVENT_BYTES + states.len());
-    out.put_u64(MAGIC);
-    scanned.end.put(&mut out);
-    out.put_i64(broker_sequence);
-    let sections = events.chunk_by(|a, b| a.owner == b.owner);
-    out.put_u32(u32::try_from(sections.clone().count()).ok()?);
-    out.put_u32(state_count);
-    out.put_u64(0);
-    for section in sections {
-        put_section(&mut out, section)?;
+
+    /// The footer, once all batches of a whole segment were taken; `None` where one can say too little.
+    pub(super) fn finish(self, sealed: &Sealed) -> Option<BytesMut> {
+        let Self { mut events, states, state_count, broker_sequence, strange } = self;
+        if strange {
+            return None;
+        }
+        // Stable: the changes of an owner stay in their order.
+        events.sort_by_key(|event| event.owner);
+        let mut out = BytesMut::with_capacity(HEAD + events.len() * EVENT_BYTES + states.len());
+        out.put_u64(MAGIC);
+        sealed.end.put(&mut out);
+        out.put_i64(broker_sequence);
+        let sections = events.chunk_by(|a, b| a.owner == b.owner);
+        out.put_u32(u32::try_from(sections.clone().count()).ok()?);
+        out.put_u32(state_count);
+        out.put_u64(0);
+        for section in sections {
+            put_section(&mut out, section)?;
+        }
+        out.put_slice(&states);
+        let check = check_of(&out, sealed.salt, &sealed.end)?;
+        out.get_mut(CHECK_AT..HEAD)?.copy_from_slice(&check.to_be_bytes());
+        Some(out)
     }
-    out.put_slice(&states);
-    let check = check_of(&out, sealed.salt, &scanned.end)?;
-    out.get_mut(CHECK_AT..HEAD)?.copy_from_slice(&check.to_be_bytes());
-    Some(out)
 }
 
 fn put_section(out: &mut BytesMut, section: &[Event]) -> Option<()> {

@@ -16,6 +16,7 @@ use super::footer;
 use super::recovery::Sealed;
 use super::segment::{JOURNAL, SegmentName};
 use super::shared::{Phase, Prepared, Shared};
+use super::walk::walk;
 use crate::base::fail_point::fail_point;
 
 /// Between two attempts to get room for a segment.
@@ -143,8 +144,14 @@ impl Keeper {
 
     fn index(&self, sealed: &mut Sealed) -> Result<(), StoreError> {
         let shared = &self.shared;
-        let bytes = sealed.load(&*shared.disk, &shared.directory)?;
-        let Some(footer) = footer::build(sealed, &bytes) else { return Ok(()) };
+        let log = sealed.name.log_path(&shared.directory);
+        let file = shared.disk.open(&log).map_err(StoreError::io("open", &log))?;
+        let mut builder = footer::Builder::default();
+        let whole = walk(&*file, sealed, |batch| builder.take(sealed.name.number, batch));
+        if !whole.map_err(StoreError::io("read", &log))? {
+            return Ok(());
+        }
+        let Some(footer) = builder.finish(sealed) else { return Ok(()) };
         let path = sealed.name.index_path(&shared.directory);
         match shared.disk.remove(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -53,6 +53,7 @@ pub mod temporary;
 #[cfg(test)]
 mod tests;
 pub mod ticket;
+mod walk;
 mod writer;
 
 pub use audit::Audit;
