@@ -85,7 +85,7 @@ use crate::store::{Group, Journal, OwnerId, RecoveredOwner};
 pub use crate::store::Ticket;
 pub use client::{Client, Pulled, Room, Wait};
 pub use options::BrokerOptions;
-pub use outbox::{Closing, Delivery, Outbox, Outgoing};
+pub use outbox::{Closing, Delivery, Outbox, Outgoing, Probe};
 pub use refusal::Refusal;
 
 /// Where a logical connection comes from.
@@ -311,6 +311,13 @@ impl Broker {
         }
         self.connection_changed(client.public_info());
         Ok(client)
+    }
+
+    /// Asks the connection that has a client id whether its peer is still there, on behalf of another
+    /// one that wants the id and is served by `outbox`. `None` where there is nobody else to ask.
+    pub fn probe(&self, client_id: &str, outbox: &Arc<Outbox>) -> Option<Probe> {
+        let owner = self.clients.lock().by_client_id.get(client_id).cloned()?;
+        (!Arc::ptr_eq(&owner.outbox, outbox)).then(|| owner.outbox.probe())
     }
 
     /// Takes a connection off the register, if it is still this one.

@@ -12,10 +12,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::openwire::{Command, ConsumerId, Destination, Message, Throwable};
 
@@ -75,6 +78,21 @@ pub struct Outbox {
     state: Mutex<State>,
     /// Wakes the writer.
     wake: Notify,
+    /// Something that does not wait for the writer: a probe, or the end.
+    urgent: AtomicBool,
+    urgent_wake: AtomicWaker,
+}
+
+/// A question to a peer whether it is still there.
+#[derive(Debug)]
+pub struct Probe(watch::Receiver<()>);
+
+impl Probe {
+    /// Returns when the peer has shown life, was seen to be silent, or is gone.
+    pub async fn over(mut self) {
+        // Nothing is ever sent: the sender goes when the probe is over.
+        while self.0.changed().await.is_ok() {}
+    }
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +104,10 @@ struct State {
     /// Weak: a consumer holds its outbox.
     waiting: Vec<Weak<dyn Resume>>,
     closing: Option<Closing>,
+    /// Held while somebody wants to know whether the peer is there.
+    probe: Option<watch::Sender<()>>,
+    /// The connection is gone: there is nobody to ask any more.
+    gone: bool,
 }
 
 impl Outbox {
@@ -170,6 +192,52 @@ impl Outbox {
     pub fn close(&self, why: Closing) {
         self.state.lock().closing.get_or_insert(why);
         self.wake.notify_one();
+        self.urge();
+    }
+
+    /// Has the connection find out whether its peer is still there. All who ask at a time share one
+    /// probe.
+    pub fn probe(&self) -> Probe {
+        let mut state = self.state.lock();
+        if let Some(running) = &state.probe {
+            return Probe(running.subscribe());
+        }
+        let (sender, receiver) = watch::channel(());
+        if !state.gone {
+            state.probe = Some(sender);
+            drop(state);
+            self.urge();
+        }
+        Probe(receiver)
+    }
+
+    /// Whether somebody waits for the end of a probe.
+    pub fn is_probed(&self) -> bool {
+        self.state.lock().probe.is_some()
+    }
+
+    /// Lets those go on who asked for a probe.
+    pub fn end_probe(&self) {
+        self.state.lock().probe = None;
+    }
+
+    /// The connection has ended, and with it everything it had; whoever probes it need not wait.
+    pub fn gone(&self) {
+        let mut state = self.state.lock();
+        state.gone = true;
+        state.probe = None;
+    }
+
+    fn urge(&self) {
+        self.urgent.store(true, Ordering::Release);
+        self.urgent_wake.wake();
+    }
+
+    /// Ready once after each probe asked for and each [`Self::close`], however much waits to be
+    /// written. For the one task that serves the connection.
+    pub fn poll_urgent(&self, context: &Context<'_>) -> Poll<()> {
+        self.urgent_wake.register(context.waker());
+        if self.urgent.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     pub fn closing(&self) -> Option<Closing> {

@@ -88,6 +88,8 @@ pub(super) struct Conversation {
     /// The durable subscriptions that it told of before its bridge was there.
     durables: Option<Arc<BrokerSubscriptionInfo>>,
     pub(super) bridge: Option<Box<dyn Bridge>>,
+    /// Its client id is in use; nothing more is read until the owner of that was probed.
+    probing: bool,
 }
 
 impl Conversation {
@@ -122,6 +124,7 @@ impl Conversation {
             told: None,
             durables: None,
             bridge: None,
+            probing: false,
         }
     }
 
@@ -133,7 +136,7 @@ impl Conversation {
 
     /// Whether the next command may be handled now.
     pub(super) fn takes_more(&self) -> bool {
-        !self.sends.holds_reader() && !self.later.is_full()
+        !self.probing && !self.sends.holds_reader() && !self.later.is_full()
     }
 
     /// Does what a command asks for.
@@ -325,11 +328,26 @@ impl Conversation {
         Ok(())
     }
 
+    /// Opens a logical connection. Whether one whose client id is in use may have it shows when the
+    /// owner was asked whether it is still there.
     fn connect(&mut self, mut info: Arc<ConnectionInfo>) -> Next {
         let details = Arc::make_mut(&mut info);
         details.client_master |= self.version <= CLIENT_MASTER_UNSAID_UNTIL;
         details.client_ip.get_or_insert_with(|| self.peer.remote_address.as_str().into());
-        let connected = self.open_connection(&info).and_then(|()| self.build_bridge());
+        let opened = self.open_connection(&info);
+        if let Err(Refusal::ClientIdInUse { client_id, .. }) = &opened
+            && let Some(probe) = self.broker.probe(client_id, &self.outbox)
+        {
+            self.probing = true;
+            self.later.probed(probe, info);
+            return Next::Go;
+        }
+        self.connected(&info, opened)
+    }
+
+    /// Says how it ended.
+    fn connected(&mut self, info: &ConnectionInfo, opened: Result<(), Refusal>) -> Next {
+        let connected = opened.and_then(|()| self.build_bridge());
         let refused = connected.as_ref().err().map(Refusal::to_string);
         let answer = connected.map(|()| Answer::now());
         self.answer(info.command_id, info.response_required, answer);
@@ -544,11 +562,17 @@ impl Conversation {
     }
 
     /// Goes on with what had to wait.
-    pub(super) fn resume(&mut self, due: Due) {
+    pub(super) fn resume(&mut self, due: Due) -> Next {
         match due {
             Due::Respond(response) => self.outbox.command(response),
             Due::Room { waiting, waited } => self.retry(&waiting, waited),
+            Due::Probed(info) => {
+                self.probing = false;
+                let opened = self.open_connection(&info);
+                return self.connected(&info, opened);
+            }
         }
+        Next::Go
     }
 
     /// Ends everything the peer had open.
@@ -559,6 +583,8 @@ impl Conversation {
         if let Some(mut bridge) = self.bridge.take() {
             bridge.close();
         }
+        // Only now is a client id free.
+        self.outbox.gone();
     }
 }
 

@@ -8,8 +8,8 @@ use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 
 use crate::broker::client::Wait;
-use crate::broker::{Refusal, Ticket};
-use crate::openwire::{Command, ProducerId};
+use crate::broker::{Probe, Refusal, Ticket};
+use crate::openwire::{Command, ConnectionInfo, ProducerId};
 
 /// So many may wait before the connection stops reading.
 const WAITING_MAX: usize = 4096;
@@ -23,6 +23,8 @@ pub enum Due {
         waiting: Waiting,
         waited: Result<(), Refusal>,
     },
+    /// The owner of the client id that this one wants was asked whether it is there.
+    Probed(Arc<ConnectionInfo>),
 }
 
 /// Who waits for memory.
@@ -56,6 +58,14 @@ impl Later {
         self.waits.push(Box::pin(async move {
             let waited = wait.wait().await;
             Due::Room { waiting, waited }
+        }));
+    }
+
+    /// The connection is tried again when the probe is over.
+    pub fn probed(&self, probe: Probe, info: Arc<ConnectionInfo>) {
+        self.waits.push(Box::pin(async move {
+            probe.over().await;
+            Due::Probed(info)
         }));
     }
 

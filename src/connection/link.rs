@@ -35,6 +35,8 @@ const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 const FLUSH_GRACE: Duration = Duration::from_secs(2);
 /// How long a peer gets to close its side, so that nothing it still sends destroys what it was sent.
 const LINGER: Duration = Duration::from_millis(250);
+/// How long a peer gets to show that it is there, when another one wants its client id.
+const PROBE_SILENCE_MAX: Duration = Duration::from_secs(2);
 /// A peer that had this much to say at once lets other connections of this thread go first.
 const FAIR_BYTES: usize = 32 << 10;
 /// As good as never.
@@ -150,6 +152,8 @@ enum Event {
     Written,
     /// The broker has something to say.
     Outbox,
+    /// The broker wants the peer probed, or the end.
+    Urgent,
     Due(Due),
     Time,
     Stopping,
@@ -170,6 +174,8 @@ struct Link<S> {
     /// Until then a stranger may stay, however many there are.
     stranger_until: Option<Instant>,
     unwanted: Option<(Instant, String)>,
+    /// By then a peer that was asked whether it is there has to say something.
+    probed_until: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     /// Of a token of its own, so that connections do not meet at a lock whenever they wait.
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -206,6 +212,7 @@ where
             received_at: now,
             stranger_until: Some(now + stranger_stays),
             unwanted: None,
+            probed_until: None,
             timer: Box::pin(sleep_until(now + FAR)),
             format,
             conversation,
@@ -252,6 +259,9 @@ where
                 if let Some(inactivity) = &mut self.inactivity {
                     inactivity.received(self.received_at);
                 }
+                if self.probed_until.take().is_some() {
+                    self.conversation.outbox.end_probe();
+                }
                 Ok(None)
             }
             Event::Written => {
@@ -261,9 +271,13 @@ where
                 Ok(None)
             }
             Event::Outbox => Ok(None),
-            Event::Due(due) => {
-                self.conversation.resume(due);
+            Event::Urgent => {
+                self.probe();
                 Ok(None)
+            }
+            Event::Due(due) => {
+                let next = self.conversation.resume(due);
+                Ok(self.follow(next))
             }
             Event::Time => self.look_at_the_time(),
             Event::Stopping => Ok(Some(End::Stopping)),
@@ -282,20 +296,37 @@ where
         }
         while self.conversation.takes_more() {
             let Some(command) = self.next_command()? else { break };
-            match self.conversation.handle(command)? {
-                Next::Go => {}
-                Next::Known => {
-                    self.stranger_until = None;
-                    self.frames.limit_frames(self.format.max_frame_size);
-                }
-                Next::Unwanted { reason } => {
-                    let until = Instant::now() + UNWANTED_STAYS;
-                    self.unwanted.get_or_insert((until, reason));
-                }
-                Next::Goodbye => return Ok(Some(End::Goodbye)),
+            let next = self.conversation.handle(command)?;
+            if let Some(end) = self.follow(next) {
+                return Ok(Some(end));
             }
         }
         Ok(None)
+    }
+
+    fn follow(&mut self, next: Next) -> Option<End> {
+        match next {
+            Next::Go => {}
+            Next::Known => {
+                self.stranger_until = None;
+                self.frames.limit_frames(self.format.max_frame_size);
+            }
+            Next::Unwanted { reason } => {
+                let until = Instant::now() + UNWANTED_STAYS;
+                self.unwanted.get_or_insert((until, reason));
+            }
+            Next::Goodbye => return Some(End::Goodbye),
+        }
+        None
+    }
+
+    /// Asks the peer whether it is there, if the broker wants to know.
+    fn probe(&mut self) {
+        if self.probed_until.is_none() && self.conversation.outbox.is_probed() {
+            self.probed_until = Some(Instant::now() + PROBE_SILENCE_MAX);
+            let question = KeepAliveInfo { response_required: true, ..KeepAliveInfo::default() };
+            self.conversation.outbox.command(question);
+        }
     }
 
     fn next_command(&mut self) -> Result<Option<Command>, Failure> {
@@ -342,6 +373,9 @@ where
         poll_fn(|context| {
             if self.stopping.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Ok(Event::Stopping));
+            }
+            if outbox.poll_urgent(context).is_ready() {
+                return Poll::Ready(Ok(Event::Urgent));
             }
             if let Poll::Ready(written) = self.poll_write(context) {
                 let wrote = written?;
@@ -393,6 +427,7 @@ where
             self.writer.stalled_since().map(|since| since + self.write_stall_max),
             self.read_silence_max.map(|limit| self.received_at + limit),
             self.stranger_until,
+            self.probed_until,
             self.unwanted.as_ref().map(|(until, _)| *until),
             self.conversation.bridge.as_ref().map(|bridge| bridge.next_look()),
         ];
@@ -419,6 +454,7 @@ where
             self.received_at = now;
         }
         self.look_at_stranger(now)?;
+        self.look_at_probe(now, reading)?;
         if let Some(bridge) = &mut self.conversation.bridge {
             bridge.look(now, reading)?;
         }
@@ -445,6 +481,19 @@ where
             return Err(Failure::NotConnected { limit, peer });
         }
         self.stranger_until = Some(now + limit.max(Duration::from_secs(1)));
+        Ok(())
+    }
+
+    /// The silence of a peer that watches nothing says nothing: it need not answer. Nor does silence
+    /// while nothing is read.
+    fn look_at_probe(&mut self, now: Instant, reading: bool) -> Result<(), Failure> {
+        if self.probed_until.take_if(|until| *until <= now).is_none() {
+            return Ok(());
+        }
+        if reading && self.inactivity.is_some() {
+            return Err(Failure::Silent { silence: PROBE_SILENCE_MAX });
+        }
+        self.conversation.outbox.end_probe();
         Ok(())
     }
 

@@ -244,6 +244,25 @@ final class Connections extends JmsTest {
     }
 
     @Test
+    void a_client_id_goes_to_another_when_its_owner_answers_no_more() throws Exception {
+        Proxy proxy = closeAfter(new Proxy(Broker.shared().port()));
+        ActiveMQConnection silent = unstarted(proxy.url());
+        silent.setClientID(name());
+        silent.start();
+        auto(silent).createDurableSubscriber(topic(), "durable");
+        send(auto(connect()), topic(), "kept");
+        proxy.freeze();
+        ActiveMQConnection second = unstarted(url(""));
+        if (Broker.isActiveMq()) {
+            refused(InvalidClientIDException.class, () -> second.setClientID(name()));
+            return;
+        }
+        second.setClientID(name());
+        second.start();
+        equal("kept", takeText(auto(second).createDurableSubscriber(topic(), "durable")));
+    }
+
+    @Test
     void an_exception_listener_hears_that_the_socket_is_gone() throws Exception {
         Proxy proxy = closeAfter(new Proxy(Broker.shared().port()));
         ActiveMQConnection connection = connectTo(proxy.url());
