@@ -181,8 +181,8 @@ final class Broker implements AutoCloseable {
     /** One of the brokers that share a store; it is not started yet. */
     static Broker member(Path store, String attributes) throws Exception {
         List<Integer> ports = freePorts(3);
-        String elements = SHARED_STORE.formatted(store, attributes);
-        return prepare(ports, text(ports, new Configuration(true, "", "", elements)));
+        String elements = SHARED_STORE.formatted(store.resolve("kahadb"), "");
+        return prepare(ports, text(ports, new Configuration(true, attributes, "", elements)));
     }
 
     /** Starts one from a file that somebody else wrote, but on a port of its own. */

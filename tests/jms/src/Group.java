@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -20,9 +21,19 @@ final class Group implements AutoCloseable {
 
     /** Starts so many at once. */
     static Group start(int count) throws Exception {
+        return start(count, store -> "");
+    }
+
+    /** The same with what is scheduled, which ActiveMQ keeps in a directory of its own. */
+    static Group scheduling(int count) throws Exception {
+        return start(count, store ->
+                "schedulerSupport=\"true\" schedulerDirectory=\"" + store.resolve("scheduler") + "\"");
+    }
+
+    private static Group start(int count, Function<Path, String> attributes) throws Exception {
         Group group = new Group(Files.createTempDirectory("openwired-store"));
         for (int i = 0; i < count; i++) {
-            group.nodes.add(Broker.member(group.store.resolve("kahadb"), ""));
+            group.nodes.add(Broker.member(group.store, attributes.apply(group.store)));
         }
         group.startAll();
         return group;

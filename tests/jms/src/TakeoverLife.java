@@ -1,3 +1,5 @@
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -124,6 +126,38 @@ final class TakeoverLife extends JmsTest {
                 failOver();
             }
         }
+    }
+
+    @Test(seconds = 120)
+    void what_is_scheduled_comes_once_from_the_next_master_be_it_due_before_or_after() throws Exception {
+        group = closeAfter(Group.scheduling(2));
+        long dueBeforeMillis = 200;
+        long dueAfterMillis = Broker.isActiveMq() ? 10_000 : 3000;
+        ActiveMQConnection connection = reconnecting("");
+        Session session = auto(connection);
+        long began = System.currentTimeMillis();
+        MessageProducer producer = session.createProducer(queue());
+        List<String> expected = new ArrayList<>();
+        for (int i = 0; i < 20; i++) {
+            boolean before = i % 2 == 0;
+            TextMessage message = session.createTextMessage((before ? "before " : "after ") + i);
+            message.setLongProperty("AMQ_SCHEDULED_DELAY", before ? dueBeforeMillis : dueAfterMillis);
+            producer.send(message);
+            expected.add(message.getText());
+        }
+        failOver();
+        MessageConsumer consumer = session.createConsumer(queue());
+        List<String> received = new ArrayList<>();
+        while (received.size() < expected.size()) {
+            String text = takeText(consumer);
+            long waited = System.currentTimeMillis() - began;
+            check(text.startsWith("before") || waited >= dueAfterMillis, text + " after " + waited + " ms");
+            received.add(text);
+        }
+        nothing(consumer);
+        Collections.sort(expected);
+        Collections.sort(received);
+        equal(expected, received);
     }
 
     @Test(seconds = 120)
