@@ -67,6 +67,14 @@ impl Group {
         Node { process: Process::start(&mut command), home }
     }
 
+    /// Starts a node that comes to a place of `fail-points`.
+    pub fn start_failing(&self, name: &str, at: &str, arguments: &[&str]) -> Node {
+        let home = self.home(name, "");
+        let mut command = home.command(&["console"]);
+        command.args(arguments).env("OPENWIRED_FAIL_POINT", at);
+        Node { process: Process::start(&mut command), home }
+    }
+
     /// Starts a node whose syncs of the disk take 8 seconds, from the given one on. The
     /// tracer that does this keeps the process until the time is over, even when it has ended.
     pub fn start_on_slow_disk(&self, name: &str, from: u32, arguments: &[&str]) -> Node {
