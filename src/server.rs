@@ -110,7 +110,8 @@ impl Server {
         if options.persistent {
             create_data_directory(&options.data_directory)?;
         }
-        let memory_limit = memory_limit(options.system_usage.memory.limit, heap_bytes);
+        let memory_limit = memory_limit(options.usage_for_producers().memory.limit, heap_bytes);
+        let memory_limit = options.memory_for_producers(memory_limit);
         let opened =
             stores::open(&options, store, temp_store, &clock, &stop, stall_limit, on_role).await?;
         let Some(Opened { stores, recovered, purge }) = opened else { return Ok(None) };

@@ -323,7 +323,7 @@ fn there_is_one_broker_and_what_it_names_exists() {
 
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a.xml");
-    fs::write(&file, format!("<beans xmlns='{BEANS}'>\n<import resource='jetty.xml'/>\n<broker xmlns='{CORE}' splitSystemUsageForProducersConsumers='true'/></beans>")).unwrap();
+    fs::write(&file, format!("<beans xmlns='{BEANS}'>\n<import resource='jetty.xml'/>\n<broker xmlns='{CORE}' start='true'/></beans>")).unwrap();
     let missing = dir.path().join("jetty.xml");
     assert_eq!(
         refusal(&file),

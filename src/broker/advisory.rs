@@ -15,6 +15,7 @@ use super::Broker;
 use super::backlog::Keeper;
 use super::region::Cell;
 use super::subscription::Subscription;
+use super::usage::Charge;
 use crate::openwire::destination::ADVISORY_PREFIX;
 use crate::openwire::map::{PrimitiveMap, Value};
 use crate::openwire::{
@@ -141,7 +142,12 @@ impl Broker {
             Some(Cell::Queue(_)) | None => {
                 for consumer in self.region.pattern_consumers(&topic) {
                     if consumer.filter.accepts(&message, 0) {
-                        let _unheard = consumer.publish(&message, &topic, self);
+                        let nowhere = Arc::default();
+                        let bytes = message.memory_bytes();
+                        let mut charged = || Charge::take(bytes, &nowhere, &self.memory);
+                        let outcome = consumer.publish(&message, &topic, self, &mut charged);
+                        let spooled = outcome.spooled.map(|key| (&consumer, key));
+                        self.spool(&message, spooled.into_iter());
                     }
                 }
             }

@@ -5,18 +5,26 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::options::policy::EvictionOrder;
+use super::usage::Charge;
 use crate::openwire::map::{Value, get};
 use crate::openwire::{Destination, Message};
 
-/// A message that waits, with the topic that it was published to.
-pub type Waiting = (Arc<Message>, Arc<Destination>);
+/// A message that waits.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    pub message: Arc<Message>,
+    /// The topic that it was published to.
+    pub destination: Arc<Destination>,
+    /// Its memory, shared with others for whom it waits.
+    pub charge: Arc<Charge>,
+}
 
 /// Takes out what goes next: at least one message, if there is any.
 pub fn evict(order: &EvictionOrder, pending: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     match order {
         EvictionOrder::Oldest => pending.pop_front().into_iter().collect(),
         EvictionOrder::OldestWithLowestPriority => {
-            let lowest = pending.iter().enumerate().min_by_key(|(_, (it, _))| it.priority);
+            let lowest = pending.iter().enumerate().min_by_key(|(_, it)| it.message.priority);
             let at = lowest.map(|(at, _)| at);
             at.and_then(|at| pending.remove(at)).into_iter().collect()
         }
@@ -28,10 +36,10 @@ pub fn evict(order: &EvictionOrder, pending: &mut VecDeque<Waiting>) -> Vec<Wait
 /// that way.
 fn evict_replaced(name: &str, pending: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let mut newest: HashMap<String, usize> = HashMap::new();
-    for (at, (message, _)) in pending.iter().enumerate() {
+    for (at, Waiting { message, .. }) in pending.iter().enumerate() {
         let Some(value) = value_of(message, name) else { continue };
         let place = newest.entry(value).or_insert(at);
-        let before = pending.get(*place).map_or(0, |(before, _)| before.timestamp);
+        let before = pending.get(*place).map_or(0, |before| before.message.timestamp);
         if message.timestamp >= before {
             *place = at;
         }

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use super::Broker;
 use super::backlog::{Keeper, Page};
 use super::queue::{Effects, Event, QueueCell, Removed};
+use super::subscription::Subscription;
 use super::subscription::durable::{self, Durable, DurableKey};
 use super::timer::Due;
 use crate::openwire::{ConsumerInfo, Destination, Message};
@@ -113,7 +114,7 @@ impl Stores {
     }
 }
 
-/// A queue or durable subscription as one of the stores knows it.
+/// A queue, durable subscription or topic consumer as one of the stores knows it.
 #[derive(Debug)]
 pub struct Side {
     keeper: Keeper,
@@ -126,6 +127,8 @@ pub struct Side {
 enum Holder {
     Queue(Weak<QueueCell>),
     Durable(Weak<Durable>),
+    /// A topic consumer, by what the temporary store has for it.
+    Spool(Weak<Subscription>),
 }
 
 impl Owner for Side {
@@ -144,6 +147,11 @@ impl Owner for Side {
                 let (dead, freed) = durable.placed(placed, short);
                 (dead, freed, durable.stores_first())
             }
+            Holder::Spool(consumer) => {
+                let Some(consumer) = consumer.upgrade() else { return all() };
+                let (dead, freed) = consumer.spool_placed(placed, short);
+                (dead, freed, false)
+            }
         };
         broker.memory.free(freed);
         if waited {
@@ -160,6 +168,9 @@ impl Owner for Side {
             Holder::Durable(durable) => {
                 durable.upgrade().is_some_and(|durable| durable.holds(key, at))
             }
+            Holder::Spool(consumer) => {
+                consumer.upgrade().is_some_and(|consumer| consumer.spool_holds(key, at))
+            }
         }
     }
 
@@ -174,6 +185,11 @@ impl Owner for Side {
             Holder::Durable(durable) => {
                 if let Some(durable) = durable.upgrade() {
                     broker.apply_durable(&durable, durable::Event::Fetched(fetched));
+                }
+            }
+            Holder::Spool(consumer) => {
+                if let Some(consumer) = consumer.upgrade() {
+                    consumer.spool_fetched(fetched, &broker);
                 }
             }
         }
@@ -193,6 +209,7 @@ impl Side {
                     broker.apply_durable(&durable, durable_event);
                 }
             }
+            Holder::Spool(_) => {}
         }
     }
 }
@@ -353,6 +370,73 @@ impl Broker {
             group.entries.push(Entry::Remove { owner, keys: removed.clone() });
         }
         let _ticket = temporary.append(group);
+    }
+
+    /// Gives a message to the temporary store for these topic consumers, each with its place there.
+    pub(super) fn spool<'a>(
+        &self,
+        message: &Arc<Message>,
+        to: impl Iterator<Item = (&'a Arc<Subscription>, Key)>,
+    ) {
+        let Some(temporary) = self.stores.of(Keeper::Temporary) else { return };
+        let mut group = Group::default();
+        let mut owners = Vec::new();
+        for (consumer, key) in to {
+            let place = consumer.spool_side();
+            let owner = match (place.get(), &consumer.info.destination) {
+                (Some(side), _) => side.owner,
+                (None, Some(destination)) => {
+                    let id = temporary.next_owner();
+                    let record = OwnerRecord::Destination((**destination).clone());
+                    group.entries.push(Entry::Owner { id, record });
+                    let holder = Holder::Spool(Arc::downgrade(consumer));
+                    self.introduce_side(place, Keeper::Temporary, id, holder, temporary).owner
+                }
+                (None, None) => continue,
+            };
+            owners.push((owner, key));
+        }
+        if owners.is_empty() {
+            return;
+        }
+        let message = Arc::clone(message);
+        let redeliveries = u32::try_from(message.redelivery_counter).unwrap_or(0);
+        group.entries.push(Entry::Add(Add { owners, message, redeliveries, due_ms: None }));
+        let _ticket = temporary.append(group);
+    }
+
+    /// Does what follows from giving out what waited for a topic consumer.
+    pub(super) fn carry_out_spool(&self, consumer: &Arc<Subscription>, effects: Effects) {
+        self.memory.free(effects.freed_bytes);
+        let side = consumer.spool_side().get();
+        let removed = effects.removed.temporary;
+        if let (Some(temporary), Some(side), false) =
+            (self.stores.of(Keeper::Temporary), side, removed.is_empty())
+        {
+            let gone = Entry::Remove { owner: side.owner, keys: removed };
+            let _ticket = temporary.append(Group { entries: vec![gone], wanted: false });
+        }
+        if let Some(page) = effects.page {
+            self.fetch(side, page);
+        }
+        for message in effects.expired {
+            if let Some(destination) = message.destination.clone() {
+                self.expired_on(&destination, &message);
+            }
+        }
+        for why in effects.damaged {
+            tracing::error!("a message for consumer {} cannot be delivered: {why}", consumer.id);
+        }
+    }
+
+    /// A topic consumer is gone with all that waited for it.
+    pub(super) fn forget_spool(&self, consumer: &Subscription, held: &Removed) {
+        let side = consumer.spool_side().get();
+        if let (Some(temporary), Some(side)) = (self.stores.of(Keeper::Temporary), side) {
+            let bytes = held.temporary.iter().map(|(_, at)| u64::from(at.bytes)).sum();
+            let gone = Entry::OwnerGone { id: side.owner, bytes };
+            let _ticket = temporary.append(Group { entries: vec![gone], wanted: false });
+        }
     }
 
     fn fetch(&self, side: Option<&Arc<Side>>, page: Page) {

@@ -5,6 +5,7 @@
 //!   what of it is in memory; [`keeping`] ties both to the stores.
 //! * `placing` is the way of a message into its destination; [`forwarding`] says where copies go.
 //! * [`subscription`] is a consumer: its window, its filter, where its messages go.
+//! * [`hearers`] chooses among the consumers of a topic.
 //! * [`outbox`] is what a connection has to write; [`refusal`] what a client may not have.
 //! * [`scheduler`] is what is sent later.
 //! * [`arrivals`] is what came over bridges lately; [`why`] says why messages wait.
@@ -25,6 +26,7 @@ pub mod dead_letter;
 pub mod eviction;
 pub mod forwarding;
 pub mod groups;
+pub mod hearers;
 mod housekeeping;
 pub mod keeping;
 pub mod message;
@@ -69,7 +71,7 @@ use self::queue::{Event, Moment, QueueCell, Removed};
 use self::redelivery::Redeliveries;
 use self::region::{Cell, Region};
 use self::scheduler::Scheduler;
-use self::subscription::durable::{self, Durable, DurableKey, Expired};
+use self::subscription::durable::{self, Durable, DurableKey};
 use self::timer::Timer;
 use self::topic::TopicCell;
 use self::transaction::Transaction;
@@ -445,12 +447,6 @@ impl Broker {
     fn apply_durable_in(&self, durable: &Arc<Durable>, event: durable::Event, group: &mut Group) {
         let effects = durable.apply(event, self.moment());
         self.carry_out_durable(durable, effects, group);
-    }
-
-    fn expired(&self, expired: Expired) {
-        for (destination, message) in expired {
-            self.expired_on(&destination, &message);
-        }
     }
 
     /// Removes a destination with all it holds. Consumers that are left get nothing more of it.

@@ -117,9 +117,9 @@ options! {
         max_inflated_data_size: u64 = 100 << 20,
         /// Open network connectors side by side rather than one after the other.
         network_connector_start_async: bool = false,
-        /// Count producers' and consumers' memory apart.
+        /// Hold producers at a part of the memory.
         split_system_usage_for_producers_consumers: bool = false,
-        /// Percent of memory for producers when split.
+        /// Percent of memory for producers when split, unless they have a usage of their own.
         producer_system_usage_portion: u8 = 60,
         /// Percent of memory for consumers when split.
         consumer_system_usage_portion: u8 = 40,
@@ -127,6 +127,8 @@ options! {
         /// What to do when a disk refuses.
         io_exception_handler: IoExceptionHandler = IoExceptionHandler::default(),
         system_usage: SystemUsage = SystemUsage::default(),
+        /// What producers are held by, in place of `system_usage`.
+        producer_system_usage: Option<SystemUsage> = None,
         policies: PolicyMap = PolicyMap::default(),
         /// Destinations that exist from the start, in the order of the configuration.
         destinations: Vec<Destination> = Vec::new(),

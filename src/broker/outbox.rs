@@ -54,6 +54,8 @@ pub struct Delivery {
     pub broker_out_time: i64,
     /// The first message of its group for this consumer.
     pub first_of_group: bool,
+    /// The policy wants it told when it is written (`advisoryForDispatched`).
+    pub told: bool,
 }
 
 /// Someone to wake when an outbox has room again.

@@ -20,6 +20,8 @@ pub struct Policies {
     limit_memory: bool,
     /// Whether any entry has a `storeUsageHighWaterMark` below 100 %.
     mark_store: bool,
+    /// Whether any entry has `advisoryForDispatched`.
+    tell_dispatched: bool,
 }
 
 /// An entry, with what is remembered for all destinations that it holds for.
@@ -55,7 +57,8 @@ impl Policies {
         let all = || entries.iter().map(|(_, policy)| policy).chain([&default]);
         let limit_memory = all().any(|policy| policy.entry.memory_limit.is_some());
         let mark_store = all().any(|policy| policy.entry.store_usage_high_water_mark < 100);
-        Self { default, entries, limit_memory, mark_store }
+        let tell_dispatched = all().any(|policy| policy.entry.advisory_for_dispatched);
+        Self { default, entries, limit_memory, mark_store, tell_dispatched }
     }
 
     /// Every entry, the default one last.
@@ -66,6 +69,11 @@ impl Policies {
     /// Whether any destination has a mark of its own in the store's limit.
     pub fn mark_store(&self) -> bool {
         self.mark_store
+    }
+
+    /// Whether any destination wants deliveries told, so that others need not be asked.
+    pub fn tell_dispatched(&self) -> bool {
+        self.tell_dispatched
     }
 
     /// Whether any destination has a memory limit of its own, so that others need not be asked.

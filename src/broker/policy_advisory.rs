@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::Broker;
 use super::advisory::{Advisory, path_of};
+use super::eviction::Waiting;
 use super::options::PolicyEntry;
+use super::outbox::Delivery;
 use super::subscription::Subscription;
 use super::subscription::topic::Outcome;
 use super::topic::{Published, TopicCell};
@@ -64,6 +66,19 @@ impl Broker {
         }
     }
 
+    /// A message was written to a consumer. Only deliveries that are to be [told](Delivery::told).
+    pub fn was_dispatched(&self, delivery: &Delivery) {
+        let (Some(message), Some(destination)) = (&delivery.message, &delivery.destination) else {
+            return;
+        };
+        let policy = self.region.policies().entry_for(destination);
+        if policy.advisory_for_dispatched {
+            let id = Value::String(delivery.consumer_id.to_string().into());
+            let more = vec![("consumerId", id)];
+            self.message_at("MessageDispatched", destination, &policy, message, more);
+        }
+    }
+
     /// A message was acknowledged.
     pub(super) fn was_consumed(
         &self,
@@ -77,31 +92,45 @@ impl Broker {
     }
 
     /// Does what follows from publishing a message to a topic.
-    pub(super) fn published(&self, topic: &TopicCell, message: &Message, published: Published) {
+    pub(super) fn published(
+        &self,
+        topic: &TopicCell,
+        message: &Arc<Message>,
+        published: Published,
+    ) {
+        let spooled = published.outcomes.iter();
+        let spooled = spooled.filter_map(|(consumer, outcome)| Some((consumer, outcome.spooled?)));
+        self.spool(message, spooled);
         self.delivered(&topic.destination, &topic.policy, message);
         if !published.heard {
             self.nobody_heard(topic, message);
         }
         for (consumer, outcome) in published.outcomes {
-            self.offered(topic, &consumer, outcome);
+            self.follow(topic, &consumer, outcome);
         }
     }
 
-    /// Does what follows from offering a message to a topic consumer.
+    /// Does what follows from offering a message to a single topic consumer.
     pub(super) fn offered(
         &self,
         topic: &TopicCell,
         consumer: &Arc<Subscription>,
+        message: &Arc<Message>,
         outcome: Outcome,
     ) {
+        self.spool(message, outcome.spooled.map(|key| (consumer, key)).into_iter());
+        self.follow(topic, consumer, outcome);
+    }
+
+    fn follow(&self, topic: &TopicCell, consumer: &Arc<Subscription>, outcome: Outcome) {
         if outcome.slow {
             self.consumer_is_slow(&topic.destination, &topic.policy, consumer);
         }
-        for (message, destination) in outcome.expired {
+        for Waiting { message, destination, .. } in outcome.expired {
             self.expired_on(&destination, &message);
         }
         let id = consumer.id.to_string();
-        for ((message, destination), count) in outcome.discarded {
+        for (Waiting { message, destination, .. }, count) in outcome.discarded {
             if topic.policy.advisory_for_discarding_messages {
                 let count = i32::try_from(count).unwrap_or(i32::MAX);
                 let more = vec![

@@ -1,7 +1,7 @@
 //! The broker, not the client, waits between deliveries (`<redeliveryPlugin>`).
 //!
-//! A message that a consumer rejects for good goes back to its queue, where nobody gets it before its
-//! delay is over. It is stored at once: after a crash it is delivered without the rest of the delay.
+//! A message that a consumer rejects for good goes back to its queue or durable subscription, where nobody
+//! gets it before its delay is over. It is stored at once: after a crash it is delivered without the rest of the delay.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,9 @@ use super::options::Plugin;
 use super::options::plugin::{Redelivery, RedeliveryPolicy};
 use super::policy::order;
 use super::queue::{Event, QueueCell};
+use super::subscription::durable::{self, Durable};
 use super::subscription::window::InFlight;
+use super::subscription::{Role, Subscription};
 use super::timer::Due;
 use super::{backlog::Keeper, keeping};
 use crate::openwire::map::{PrimitiveMap, Value};
@@ -103,19 +105,25 @@ fn next_delay(policy: &RedeliveryPolicy, previous: f64) -> f64 {
 impl Broker {
     /// Has a message that was rejected delivered again, or drops it, where the plugin says so. `false`
     /// where it is to be dead-lettered.
-    pub(super) fn redelivers(&self, held: &InFlight) -> bool {
-        let (Some(redeliveries), Some(queue)) = (&self.redeliveries, &held.queue) else {
+    pub(super) fn redelivers(&self, consumer: &Subscription, held: &InFlight) -> bool {
+        let (Some(redeliveries), Some(from)) = (&self.redeliveries, held.destination()) else {
             return false;
         };
         if held.message.is_expired(self.now_ms()) {
             return false;
         }
-        match redeliveries.fate(&queue.destination, held.redeliveries) {
+        match redeliveries.fate(&from, held.redeliveries) {
             Fate::DeadLetter => return false,
             Fate::Dropped => {
                 tracing::debug!("dropped what was rejected: {:?}", held.message.message_id)
             }
-            Fate::Again(delay) => self.send_later(queue, again(held, delay), delay),
+            Fate::Again(delay) => match (&held.queue, &consumer.role) {
+                (Some(queue), _) => self.send_later(queue, again(held, delay), delay),
+                (None, Role::Durable(durable)) => {
+                    self.publish_later(durable, again(held, delay), delay);
+                }
+                (None, Role::Queue(_) | Role::Browser(_) | Role::Topic(_)) => return false,
+            },
         }
         true
     }
@@ -136,6 +144,20 @@ impl Broker {
             self.memory.free(bytes);
         }
         let due = Due::Redeliver(Arc::downgrade(queue), key);
+        self.timer.at(self.now_ms().saturating_add(delay_ms), due);
+    }
+
+    /// Puts a message into a durable subscription that does not get it for so many milliseconds.
+    fn publish_later(&self, durable: &Arc<Durable>, message: Message, delay_ms: i64) {
+        let message = Arc::new(message);
+        let Some(key) = durable.reserve_again() else { return };
+        let owner = durable.owner.filter(|_| message.persistent);
+        let keeper = if owner.is_some() { Keeper::Journal } else { Keeper::Memory };
+        let mut group = Group::default();
+        group.entries.extend(owner.map(|owner| keeping::added(owner, key, &message)));
+        let _ticket = self.append(group);
+        self.apply_durable(durable, durable::Event::PublishLater { key, message, keeper });
+        let due = Due::RedeliverDurable(Arc::downgrade(durable), key);
         self.timer.at(self.now_ms().saturating_add(delay_ms), due);
     }
 }

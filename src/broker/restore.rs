@@ -75,7 +75,8 @@ impl Broker {
         owner: RecoveredOwner,
     ) -> Result<Arc<Durable>, Refusal> {
         let members = info.destination.as_ref().map(|of| of.members()).unwrap_or_default();
-        let filter = Filter::new(&info, &info.consumer_id.clone().unwrap_or_default())?;
+        let filter =
+            Filter::new(&info, &info.consumer_id.clone().unwrap_or_default(), &key.client_id)?;
         let (id, info) = (Some(owner.id), Arc::new(info));
         let durable = self.make_durable(key.clone(), &info, &filter, id, Some(owner));
         for member in members.iter().filter(|member| !member.is_pattern()) {

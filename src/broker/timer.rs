@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::Broker;
 use super::queue::{Event, QueueCell};
+use super::subscription::durable::{self, Durable};
 use crate::store::Key;
 
 /// Something that is due at a time. A queue that is gone by then has nothing to do.
@@ -17,6 +18,8 @@ pub enum Due {
     Start(Weak<QueueCell>),
     /// A message that waited to be delivered again is delivered.
     Redeliver(Weak<QueueCell>, Key),
+    /// The same of a durable subscription.
+    RedeliverDurable(Weak<Durable>, Key),
 }
 
 /// Everything that is to be done later, in the order of time.
@@ -71,6 +74,12 @@ impl Broker {
             let (queue, event) = match due {
                 Due::Start(queue) => (queue, Event::Started),
                 Due::Redeliver(queue, key) => (queue, Event::Unlocked(vec![key])),
+                Due::RedeliverDurable(durable, key) => {
+                    if let Some(durable) = durable.upgrade() {
+                        self.apply_durable(&durable, durable::Event::Unlocked(vec![key]));
+                    }
+                    continue;
+                }
             };
             if let Some(queue) = queue.upgrade() {
                 self.apply(&queue, event);
@@ -91,7 +100,7 @@ mod tests {
         }
         let keys = |due: Vec<Due>| {
             let key = |due| match due {
-                Due::Redeliver(_, key) => key.sequence(),
+                Due::Redeliver(_, key) | Due::RedeliverDurable(_, key) => key.sequence(),
                 Due::Start(_) => 0,
             };
             due.into_iter().map(key).collect::<Vec<_>>()

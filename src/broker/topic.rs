@@ -1,17 +1,19 @@
 //! One topic: who hears what is published.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
 use super::Broker;
+use super::hearers::Hearers;
 use super::options::PolicyEntry;
 use super::recovery::Kept;
 use super::statistics::Figures;
 use super::subscription::durable::Durable;
 use super::subscription::topic::Outcome;
 use super::subscription::{Role, Subscription};
+use super::usage::Charge;
 use crate::openwire::{ConsumerId, ConsumerInfo, Destination, Message};
 use crate::store::{Key, OwnerId};
 
@@ -26,6 +28,8 @@ pub struct TopicCell {
     enqueued: AtomicU64,
     enqueued_bytes: AtomicU64,
     producers: AtomicI32,
+    /// Bytes of the messages that wait in memory for consumers.
+    waiting_bytes: Arc<AtomicUsize>,
 }
 
 /// Since when a destination is not used.
@@ -104,14 +108,31 @@ impl TopicCell {
             enqueued: AtomicU64::new(0),
             enqueued_bytes: AtomicU64::new(0),
             producers: AtomicI32::new(0),
+            waiting_bytes: Arc::default(),
         }
+    }
+
+    /// Bytes of the messages that wait in memory for consumers; each counts once.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes.load(Ordering::Relaxed)
+    }
+
+    fn hearers(&self, topic: &Topic, message: &Message) -> Hearers {
+        let consumers = topic.consumers.iter().map(|consumer| &*consumer.info);
+        let all = consumers.chain(topic.durables.iter().map(|durable| &*durable.info));
+        Hearers::of(self.policy.dispatch_policy.as_ref(), &self.destination, message, all)
     }
 
     /// The durable subscriptions that `message` is for, with the place that it will have in each.
     pub fn reserve(&self, message: &Message) -> Vec<(Arc<Durable>, Key)> {
         let topic = self.topic.lock();
-        let wanted =
-            |durable: &Arc<Durable>| Some((Arc::clone(durable), durable.reserve(message)?));
+        if topic.durables.is_empty() {
+            return Vec::new();
+        }
+        let hearers = self.hearers(&topic, message);
+        let wanted = |durable: &Arc<Durable>| {
+            Some((Arc::clone(durable), durable.reserve(message, &hearers)?))
+        };
         topic.durables.iter().filter_map(wanted).collect()
     }
 
@@ -126,9 +147,13 @@ impl TopicCell {
         self.enqueued_bytes.fetch_add(message.memory_bytes() as u64, Ordering::Relaxed);
         let heard = !topic.consumers.is_empty() || !topic.durables.is_empty();
         let mut published = Published { heard, ..Published::default() };
+        let mut charge = None;
+        let mut charged = || Arc::clone(charge.get_or_insert_with(|| self.charge(message, broker)));
+        let hearers = self.hearers(&topic, message);
         for consumer in &topic.consumers {
-            if consumer.filter.accepts(message, message.redelivery_counter) {
-                let outcome = consumer.publish(message, &self.destination, broker);
+            let filter = &consumer.filter;
+            if filter.is_among(&hearers) && filter.accepts(message, message.redelivery_counter) {
+                let outcome = consumer.publish(message, &self.destination, broker, &mut charged);
                 if !outcome.is_nothing() {
                     published.outcomes.push((Arc::clone(consumer), outcome));
                 }
@@ -138,10 +163,19 @@ impl TopicCell {
         Some(published)
     }
 
+    /// Takes the memory of a message that is to wait.
+    fn charge(&self, message: &Message, broker: &Broker) -> Arc<Charge> {
+        Charge::take(message.memory_bytes(), &self.waiting_bytes, &broker.memory)
+    }
+
     /// Adds a consumer, and gives it what was kept for it; one that is here by another name of its
     /// composite stays here once. Returns what follows from that outside the lock; `None` when the topic
     /// was removed meanwhile.
-    pub fn subscribe(&self, consumer: &Arc<Subscription>, broker: &Broker) -> Option<Vec<Outcome>> {
+    pub fn subscribe(
+        &self,
+        consumer: &Arc<Subscription>,
+        broker: &Broker,
+    ) -> Option<Vec<(Arc<Message>, Outcome)>> {
         let mut topic = self.topic.lock();
         if topic.removed {
             return None;
@@ -153,7 +187,9 @@ impl TopicCell {
         let mut outcomes = Vec::new();
         for message in topic.recovered_for(&consumer.info, &self.policy, broker) {
             if consumer.filter.accepts(&message, 0) {
-                outcomes.push(consumer.publish(&message, &self.destination, broker));
+                let mut charged = || self.charge(&message, broker);
+                let outcome = consumer.publish(&message, &self.destination, broker, &mut charged);
+                outcomes.push((message, outcome));
             }
         }
         Some(outcomes)
@@ -235,7 +271,8 @@ impl TopicCell {
         let mut figures = Figures {
             enqueued: self.enqueued(),
             enqueued_bytes: self.enqueued_bytes.load(Ordering::Relaxed),
-            memory: topic.kept.as_ref().map_or(0, |kept| kept.bytes() as u64),
+            memory: (topic.kept.as_ref().map_or(0, |kept| kept.bytes()) + self.waiting_bytes())
+                as u64,
             consumers: (topic.consumers.len() + topic.durables.len()) as u64,
             producers: u64::try_from(self.producers.load(Ordering::Relaxed)).unwrap_or(0),
             ..Figures::default()

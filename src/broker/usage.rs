@@ -1,8 +1,12 @@
 //! How much memory messages take, and who waits until they take less.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
+
+use super::options::BrokerOptions;
+use super::options::usage::SystemUsage;
 
 /// Bytes in use against a limit.
 #[derive(Debug)]
@@ -76,6 +80,48 @@ impl Usage {
     }
 }
 
+/// Memory of a message that waits at a topic, given back when nobody waits for it any more.
+#[derive(Debug)]
+pub struct Charge {
+    bytes: usize,
+    destination: Arc<AtomicUsize>,
+    memory: Arc<Usage>,
+}
+
+impl Charge {
+    /// Takes so many bytes of `memory`, which count for `destination` too.
+    pub fn take(bytes: usize, destination: &Arc<AtomicUsize>, memory: &Arc<Usage>) -> Arc<Self> {
+        destination.fetch_add(bytes, Ordering::Relaxed);
+        memory.take(bytes);
+        Arc::new(Self { bytes, destination: Arc::clone(destination), memory: Arc::clone(memory) })
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        // Before who waits for memory is woken, and looks.
+        self.destination.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.memory.free(self.bytes);
+    }
+}
+
+impl BrokerOptions {
+    /// The usage that producers are held by.
+    pub fn usage_for_producers(&self) -> &SystemUsage {
+        self.producer_system_usage.as_ref().unwrap_or(&self.system_usage)
+    }
+
+    /// The part of `limit` bytes of memory at which producers are held.
+    pub fn memory_for_producers(&self, limit: u64) -> u64 {
+        let shares = self.split_system_usage_for_producers_consumers;
+        if shares && self.producer_system_usage.is_none() {
+            limit / 100 * u64::from(self.producer_system_usage_portion)
+        } else {
+            limit
+        }
+    }
+}
+
 /// Counts a held producer, also when its connection ends while it waits.
 struct Waiting<'a>(&'a AtomicUsize);
 
@@ -94,9 +140,30 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+
+    #[test]
+    fn producers_have_a_share_of_the_memory_or_a_usage_of_their_own() {
+        let mut options = BrokerOptions::default();
+        assert_eq!(options.memory_for_producers(1000), 1000);
+        options.split_system_usage_for_producers_consumers = true;
+        assert_eq!(options.memory_for_producers(1000), 600);
+        options.producer_system_usage =
+            Some(SystemUsage { send_fail_if_no_space: true, ..SystemUsage::default() });
+        assert_eq!(options.memory_for_producers(1000), 1000);
+        assert!(options.usage_for_producers().send_fail_if_no_space);
+    }
+
+    #[test]
+    fn what_waits_for_several_counts_once_until_the_last_has_it() {
+        let (topic, memory) = (Arc::default(), Arc::new(Usage::new(10)));
+        let one = Charge::take(7, &topic, &memory);
+        let other = Arc::clone(&one);
+        drop(one);
+        assert_eq!((topic.load(Ordering::Relaxed), memory.used()), (7, 7));
+        drop(other);
+        assert_eq!((topic.load(Ordering::Relaxed), memory.used()), (0, 0));
+    }
 
     #[tokio::test]
     async fn who_waits_at_the_limit_goes_on_when_enough_is_freed() {

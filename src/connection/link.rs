@@ -408,6 +408,9 @@ where
         for undeliverable in self.writer.take_undeliverable() {
             self.conversation.bury(&undeliverable);
         }
+        for delivery in self.writer.take_told() {
+            self.conversation.broker.was_dispatched(&delivery);
+        }
         written
     }
 

@@ -33,6 +33,8 @@ pub struct Writer {
     unflushed: bool,
     stalled_since: Option<Instant>,
     undeliverable: Vec<Undeliverable>,
+    /// Of what was encoded, the deliveries that are to be told.
+    told: Vec<Delivery>,
 }
 
 /// A message that cannot be told to its consumer: its frame is longer than agreed, or one of its texts
@@ -54,6 +56,7 @@ impl Writer {
             unflushed: false,
             stalled_since: None,
             undeliverable: Vec::new(),
+            told: Vec::new(),
         }
     }
 
@@ -61,6 +64,11 @@ impl Writer {
     /// closed, its client would come back and get the same message again, for ever.
     pub fn take_undeliverable(&mut self) -> Vec<Undeliverable> {
         std::mem::take(&mut self.undeliverable)
+    }
+
+    /// Deliveries since the last call that others want to hear of ([`Delivery::told`]).
+    pub fn take_told(&mut self) -> Vec<Delivery> {
+        std::mem::take(&mut self.told)
     }
 
     /// Whether there is nothing to write that was taken already.
@@ -130,15 +138,19 @@ impl Writer {
                     let (encoder, out) = (&mut self.encoder, &mut self.encoded);
                     let forwarded =
                         bridge.as_mut().map_or(Forwarded::NotOurs, |it| it.forward(delivery));
-                    let told = match forwarded {
+                    let written = match forwarded {
                         Forwarded::NotOurs => dispatch(encoder, delivery, out),
                         Forwarded::Nothing => Ok(()),
                         Forwarded::Message(message) => {
                             encoder.encode(&Command::Message(message), out)
                         }
                     };
-                    if let Err(why) = told {
-                        self.undeliverable.push(Undeliverable { delivery: delivery.clone(), why });
+                    match written {
+                        Err(why) => self
+                            .undeliverable
+                            .push(Undeliverable { delivery: delivery.clone(), why }),
+                        Ok(()) if delivery.told => self.told.push(delivery.clone()),
+                        Ok(()) => {}
                     }
                 }
             }

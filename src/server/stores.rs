@@ -56,7 +56,7 @@ pub(super) async fn open(
     mut on_role: impl FnMut(Role) + Send,
 ) -> Result<Option<Opened>, ServerError> {
     let mut opened = Opened::default();
-    let usage = &broker.system_usage;
+    let usage = broker.usage_for_producers();
     if let Some(options) = journal_of(store) {
         let directory = options.directory.clone().unwrap_or_default();
         let store_first = (

@@ -70,7 +70,7 @@ impl Client {
             Acked::Poisoned(messages) => {
                 let unknown = Throwable::new("java.lang.Throwable", "no cause was given");
                 let cause = ack.poison_cause.as_ref().unwrap_or(&unknown);
-                for held in messages.iter().filter(|held| !self.broker.redelivers(held)) {
+                for held in messages.iter().filter(|held| !self.broker.redelivers(consumer, held)) {
                     self.broker.bury_held(consumer, held, cause);
                 }
                 self.broker.consumed(consumer, messages, &mut group);
@@ -107,7 +107,7 @@ impl Client {
 
 impl InFlight {
     /// Where it was delivered from.
-    fn destination(&self) -> Option<Arc<crate::openwire::Destination>> {
+    pub(in crate::broker) fn destination(&self) -> Option<Arc<crate::openwire::Destination>> {
         match &self.queue {
             Some(queue) => Some(Arc::clone(&queue.destination)),
             None => self.message.destination.clone(),

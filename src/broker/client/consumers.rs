@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use super::{Client, removal_of};
 use crate::broker::advisory::listens;
 use crate::broker::backlog::Keeper;
+use crate::broker::hearers::Hearers;
 use crate::broker::options::PolicyEntry;
 use crate::broker::options::policy::PendingMessageLimit;
 use crate::broker::queue::{Event, QueueCell};
@@ -66,7 +67,7 @@ impl Client {
         let policy = self.broker.region.policies().entry_for(destination);
         let info = self.with_policy_prefetch(info, &policy);
         let info = self.with_client_id(info);
-        let filter = Filter::new(&info, id)?;
+        let filter = Filter::new(&info, id, &self.client_id)?;
         let durable = info.subscription_name.is_some() && destination.is_topic();
         let consumer = if durable {
             self.open_durable(&info, &members, &filter, &policy)?
@@ -212,8 +213,8 @@ impl Client {
             }
             (Cell::Topic(topic), Role::Topic(_)) => match topic.subscribe(consumer, broker) {
                 Some(outcomes) => {
-                    for outcome in outcomes {
-                        broker.offered(topic, consumer, outcome);
+                    for (message, outcome) in outcomes {
+                        broker.offered(topic, consumer, &message, outcome);
                     }
                     true
                 }
@@ -470,7 +471,7 @@ impl crate::broker::Broker {
             for cell in cells {
                 let Cell::Topic(topic) = cell else { continue };
                 for message in topic.recovered_for(&durable.info, self) {
-                    if let Some(key) = durable.reserve(&message) {
+                    if let Some(key) = durable.reserve(&message, &Hearers::All) {
                         let keeper = Keeper::Memory;
                         let event = durable::Event::Publish { key, message, keeper };
                         self.apply_durable(durable, event);

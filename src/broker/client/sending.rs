@@ -166,7 +166,9 @@ impl Broker {
     /// `sendFailIfNoSpace`, of the destination or of the broker.
     fn fails_when_full(&self, destination: &Destination) -> bool {
         let policy = self.region.policies().entry_for(destination);
-        policy.send_fail_if_no_space.unwrap_or(self.options.system_usage.send_fail_if_no_space)
+        policy
+            .send_fail_if_no_space
+            .unwrap_or_else(|| self.options.usage_for_producers().send_fail_if_no_space)
     }
 
     /// Why a message for this destination would be refused, if it would.
@@ -239,7 +241,8 @@ impl Broker {
     fn tell_full(&self, destination: &Destination, producer: Option<&Arc<ProducerInfo>>) {
         let used = match self.region.get(destination) {
             Some(Cell::Queue(queue)) => queue.memory_bytes(),
-            Some(Cell::Topic(_)) | None => self.memory.used(),
+            Some(Cell::Topic(topic)) => topic.waiting_bytes(),
+            None => self.memory.used(),
         };
         self.is_full(destination, producer, used);
     }
@@ -252,7 +255,8 @@ impl Broker {
         let limit = self.region.policies().entry_for(destination).memory_limit;
         match (limit, self.region.get(destination)) {
             (Some(limit), Some(Cell::Queue(queue))) => queue.memory_bytes() as u64 >= limit,
-            _ => false,
+            (Some(limit), Some(Cell::Topic(topic))) => topic.waiting_bytes() as u64 >= limit,
+            (None, _) | (_, None) => false,
         }
     }
 }
@@ -366,7 +370,7 @@ impl Client {
         if self.broker.fails_when_full(destination) && shortage != Shortage::Writing {
             return Err(no_space(shortage, destination));
         }
-        let usage = &self.broker.options.system_usage;
+        let usage = self.broker.options.usage_for_producers();
         let policy = self.broker.region.policies().entry_for(destination);
         let policy_timeout = policy.send_fail_if_no_space_after_timeout;
         Ok(Room::Full(Wait {

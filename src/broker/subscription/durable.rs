@@ -17,13 +17,11 @@ use parking_lot::Mutex;
 use super::window::InFlight;
 use super::{Filter, Subscription};
 use crate::broker::backlog::{Backlog, Held, Keeper};
+use crate::broker::hearers::Hearers;
 use crate::broker::keeping::Side;
 use crate::broker::queue::{Effects, LastDelivered, Moment, Removed, near};
-use crate::openwire::{ConsumerInfo, Destination, Message};
+use crate::openwire::{ConsumerInfo, Message};
 use crate::store::{Fetched, Key, Location, OwnerId, RecoveredOwner};
-
-/// Messages whose time was over, with where they were.
-pub type Expired = Vec<(Arc<Destination>, Arc<Message>)>;
 
 /// What names a durable subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +54,8 @@ pub struct Durable {
 pub enum Event {
     /// A topic published a message; with the key that [`Durable::reserve`] gave.
     Publish { key: Key, message: Arc<Message>, keeper: Keeper },
+    /// What its consumer rejected comes again, but not yet; [`Event::Unlocked`] says when.
+    PublishLater { key: Key, message: Arc<Message>, keeper: Keeper },
     /// Its consumer is gone; `unacked` is what that held.
     Deactivate { unacked: Vec<InFlight>, last_delivered: LastDelivered },
     /// Left for good.
@@ -158,16 +158,21 @@ impl Durable {
         true
     }
 
-    /// The place that `message` will have here, if it is for this subscription.
-    pub fn reserve(&self, message: &Message) -> Option<Key> {
+    /// The place that `message` will have here, if this subscription is among `hearers` and wants it.
+    pub fn reserve(&self, message: &Message, hearers: &Hearers) -> Option<Key> {
         let mut state = self.state.lock();
-        if state.removed || !state.filter.accepts(message, message.redelivery_counter) {
+        let wanted = state.filter.is_among(hearers)
+            && state.filter.accepts(message, message.redelivery_counter);
+        if state.removed || !wanted {
             return None;
         }
-        let key = Key::new(0, state.next_seq);
-        state.next_seq += 1;
-        state.reserved.insert(key, Location::NONE);
-        Some(key)
+        Some(state.next_key())
+    }
+
+    /// The place of a message that comes again. `None` when the subscription is gone.
+    pub fn reserve_again(&self) -> Option<Key> {
+        let mut state = self.state.lock();
+        (!state.removed).then(|| state.next_key())
     }
 
     /// Applies an event and gives the consumer what it has room for.
@@ -227,12 +232,24 @@ impl Durable {
 }
 
 impl State {
+    fn next_key(&mut self) -> Key {
+        let key = Key::new(0, self.next_seq);
+        self.next_seq += 1;
+        self.reserved.insert(key, Location::NONE);
+        key
+    }
+
     fn apply(&mut self, event: Event, now_ms: i64, effects: &mut Effects) {
         match event {
             Event::Publish { key, message, keeper } => {
                 effects.taken_bytes += message.memory_bytes();
                 let at = self.reserved.remove(&key).unwrap_or(Location::NONE);
                 self.pending.insert(key, Held::new(message, keeper).placed(at));
+            }
+            Event::PublishLater { key, message, keeper } => {
+                effects.taken_bytes += message.memory_bytes();
+                let at = self.reserved.remove(&key).unwrap_or(Location::NONE);
+                self.in_flight.insert(key, Held::new(message, keeper).placed(at));
             }
             Event::Deactivate { unacked, last_delivered } => {
                 self.active = None;

@@ -1,7 +1,8 @@
 //! One consumer as the broker sees it: what it accepts, what it may hold, where its messages go.
 //!
 //! * [`window`] counts what a queue consumer or durable subscriber holds and what an ack takes.
-//! * [`topic`] is the flow of a plain topic consumer, which holds only a count.
+//! * [`topic`] is the flow of a plain topic consumer, which holds only a count; [`spool`] is what waits for
+//!   it on disk.
 //! * [`pace`] is how fast it acknowledges.
 //! * [`durable`] is a durable subscription, which outlives its consumers.
 //! * [`browse`] walks a queue for a browser.
@@ -13,12 +14,13 @@ pub mod browse;
 pub mod durable;
 pub mod forwarding;
 pub mod pace;
+pub mod spool;
 pub mod topic;
 pub mod window;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
@@ -28,6 +30,8 @@ use self::forwarding::Forwarding;
 use self::pace::Pace;
 use self::topic::TopicFlow;
 use self::window::{Acked, InFlight, Window};
+use super::hearers::Hearers;
+use super::keeping::Side;
 use super::outbox::{Delivery, Outbox, Resume};
 use super::queue::QueueCell;
 use super::refusal::Refusal;
@@ -44,19 +48,31 @@ pub struct Filter {
     /// The rule of a bridge.
     forwarding: Option<Forwarding>,
     consumer: Arc<ConsumerId>,
+    /// Of the consumer's connection.
+    client_id: Arc<str>,
 }
 
 impl Filter {
     /// # Errors
     /// The selector is no selector.
-    pub fn new(info: &ConsumerInfo, id: &Arc<ConsumerId>) -> Result<Self, Refusal> {
+    pub fn new(
+        info: &ConsumerInfo,
+        id: &Arc<ConsumerId>,
+        client_id: &str,
+    ) -> Result<Self, Refusal> {
         let selector = Selector::parse_optional(info.selector.as_ref()).map_err(|error| {
             let text = info.selector.as_ref().map(ToString::to_string).unwrap_or_default();
             Refusal::InvalidSelector(error.throwable(&text))
         })?;
         let not_from = if info.no_local { id.connection_id.clone() } else { None };
         let forwarding = Forwarding::of(info);
-        Ok(Self { selector, not_from, forwarding, consumer: Arc::clone(id) })
+        let (consumer, client_id) = (Arc::clone(id), client_id.into());
+        Ok(Self { selector, not_from, forwarding, consumer, client_id })
+    }
+
+    /// Whether the consumer is one of those that may get a message.
+    pub fn is_among(&self, hearers: &Hearers) -> bool {
+        hearers.include(&self.consumer, &self.client_id)
     }
 
     /// What keeps a message of a queue from this consumer, in words; see [`Self::accepts_from`].
@@ -120,6 +136,10 @@ pub struct Subscription {
     waiting: AtomicBool,
     /// For the slow consumer strategies.
     pub pace: Pace,
+    /// Some policy has `advisoryForDispatched`.
+    tells_dispatch: bool,
+    /// By which the temporary store calls it.
+    spool_side: OnceLock<Arc<Side>>,
 }
 
 #[derive(Debug)]
@@ -156,6 +176,8 @@ impl Subscription {
             broker: Arc::downgrade(broker),
             waiting: AtomicBool::new(false),
             pace: Pace::new(broker.now_ms()),
+            tells_dispatch: broker.region.policies().tell_dispatched(),
+            spool_side: OnceLock::new(),
         }
     }
 
@@ -266,6 +288,7 @@ impl Subscription {
             redelivery_counter,
             broker_out_time: now_ms,
             first_of_group,
+            told: self.tells_dispatch && !self.info.browser && !destination.is_advisory(),
         });
     }
 
@@ -278,6 +301,7 @@ impl Subscription {
             redelivery_counter: 0,
             broker_out_time: now_ms,
             first_of_group: false,
+            told: false,
         });
     }
 
@@ -386,7 +410,7 @@ impl Subscription {
         match &self.role {
             Role::Queue(_) => self.wake_queues(broker),
             Role::Browser(browse) => self.browse(&mut browse.lock(), broker),
-            Role::Topic(_) => broker.expired(self.drain_topic(broker)),
+            Role::Topic(_) => broker.carry_out_spool(self, self.drain_topic(broker)),
             Role::Durable(durable) => broker.apply_durable(durable, durable::Event::Wake),
         }
     }

@@ -7,18 +7,24 @@
 //!                      |
 //!                      v over the limit: what the policy says is discarded
 //! ```
+//!
+//! Where there is no limit and memory is short, what comes goes to the [`Spool`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::durable::Expired;
+use super::spool::Spool;
 use super::{Role, Subscription};
 use crate::broker::Broker;
+use crate::broker::backlog::Keeper;
 use crate::broker::eviction::{Waiting, evict};
 use crate::broker::options::policy::MessageEviction;
+use crate::broker::queue::Effects;
 use crate::broker::refusal::Refusal;
 use crate::broker::subscription::window::describe;
+use crate::broker::usage::Charge;
 use crate::openwire::{Destination, Message, MessageAck, ack_type};
+use crate::store::Key;
 
 /// Counts and waiting messages of one topic consumer.
 #[derive(Debug, Default)]
@@ -31,6 +37,8 @@ pub struct TopicFlow {
     /// Messages dropped because too many waited.
     pub discarded: u64,
     pending: VecDeque<Waiting>,
+    /// What is newer than that.
+    pub(super) spool: Spool,
     /// Most messages that may wait; `None` has no limit but memory.
     limit: Option<usize>,
     /// Which of them go when there are more.
@@ -50,7 +58,7 @@ impl TopicFlow {
     fn evict(&mut self, now_ms: i64, outcome: &mut Outcome) {
         let most = self.eviction.evict_expired_high_watermark as usize;
         if self.pending.len() > self.limit.unwrap_or(most).min(most) {
-            let expired = |(message, _): &Waiting| message.is_expired(now_ms);
+            let expired = |it: &Waiting| it.message.is_expired(now_ms);
             let (gone, kept) =
                 std::mem::take(&mut self.pending).into_iter().partition::<Vec<_>, _>(expired);
             self.pending = kept.into();
@@ -79,7 +87,23 @@ impl TopicFlow {
     }
 
     pub fn pending_count(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.spool.len()
+    }
+
+    /// Whether what comes next does not wait in memory. A spool ends when the consumer has all of it.
+    fn spools(&self, broker: &Broker) -> bool {
+        let short = || broker.is_memory_short() && broker.stores.has_temporary_room();
+        self.limit.is_none() && (!self.spool.is_empty() || short())
+    }
+
+    /// The next message that waits, if it is at hand.
+    fn next_waiting(&mut self, effects: &mut Effects) -> Option<(Arc<Message>, Arc<Destination>)> {
+        if let Some(Waiting { message, destination, .. }) = self.pending.pop_front() {
+            return Some((message, destination));
+        }
+        let message = self.spool.take(effects)?;
+        let destination = message.destination.clone()?;
+        Some((message, destination))
     }
 
     /// Whether more waits than the policy allows beyond the prefetch. What the prefetch has room for
@@ -165,21 +189,26 @@ pub struct Outcome {
     pub expired: Vec<Waiting>,
     /// The consumer was found slow, just now.
     pub slow: bool,
+    /// The place that the message has in the temporary store, to which it is still to be given.
+    pub spooled: Option<Key>,
 }
 
 impl Outcome {
     pub fn is_nothing(&self) -> bool {
-        !self.slow && self.discarded.is_empty() && self.expired.is_empty()
+        let Self { discarded, expired, slow, spooled } = self;
+        !slow && discarded.is_empty() && expired.is_empty() && spooled.is_none()
     }
 }
 
 impl Subscription {
-    /// Offers a published message: delivers it, lets it wait, or drops what is too much.
+    /// Offers a published message: delivers it, lets it wait, or drops what is too much. One that waits
+    /// in memory is `charged`.
     pub(in crate::broker) fn publish(
         self: &Arc<Self>,
         message: &Arc<Message>,
         destination: &Arc<Destination>,
         broker: &Broker,
+        charged: &mut dyn FnMut() -> Arc<Charge>,
     ) -> Outcome {
         let mut outcome = Outcome::default();
         let Role::Topic(flow) = &self.role else { return outcome };
@@ -187,13 +216,13 @@ impl Subscription {
         if flow.closed {
             return outcome;
         }
-        if flow.pending.is_empty() && flow.room() > 0 && self.outbox_has_room() {
+        if flow.pending_count() == 0 && flow.room() > 0 && self.outbox_has_room() {
             flow.dispatched();
             let redeliveries = message.redelivery_counter;
             self.write(message, destination, redeliveries, false, broker.now_ms());
             return outcome;
         }
-        if !flow.slow && flow.prefetch > 1 && flow.pending.len() > flow.prefetch {
+        if !flow.slow && flow.prefetch > 1 && flow.pending_count() > flow.prefetch {
             flow.slow = true;
             outcome.slow = true;
             tracing::warn!(
@@ -206,45 +235,54 @@ impl Subscription {
             flow.discarded += 1;
             return outcome;
         }
-        broker.memory.take(message.memory_bytes());
-        flow.pending.push_back((Arc::clone(message), Arc::clone(destination)));
+        if flow.spools(broker) {
+            let room = broker.stores.has_temporary_room();
+            let keeper = if room { Keeper::Temporary } else { Keeper::Memory };
+            broker.memory.take(message.memory_bytes());
+            outcome.spooled = Some(flow.spool.add(message, keeper)).filter(|_| room);
+            return outcome;
+        }
+        let (message, destination) = (Arc::clone(message), Arc::clone(destination));
+        flow.pending.push_back(Waiting { message, destination, charge: charged() });
         flow.evict(broker.now_ms(), &mut outcome);
-        let gone = outcome.expired.iter().chain(outcome.discarded.iter().map(|(it, _)| it));
-        broker.memory.free(gone.map(|(message, _)| message.memory_bytes()).sum());
         outcome
     }
 
-    /// Delivers what waits, as far as there is room. Returns what it found expired.
-    pub(super) fn drain_topic(self: &Arc<Self>, broker: &Broker) -> Expired {
-        let mut expired = Expired::new();
-        let Role::Topic(flow) = &self.role else { return expired };
+    /// Delivers what waits, as far as there is room.
+    pub(super) fn drain_topic(self: &Arc<Self>, broker: &Broker) -> Effects {
+        let mut effects = Effects::default();
+        let Role::Topic(flow) = &self.role else { return effects };
         let mut flow = flow.lock();
         let now_ms = broker.now_ms();
-        while flow.room() > 0 && !flow.pending.is_empty() && self.outbox_has_room() {
-            let Some((message, destination)) = flow.pending.pop_front() else { break };
-            broker.memory.free(message.memory_bytes());
+        while flow.room() > 0 && flow.pending_count() > 0 && self.outbox_has_room() {
+            let Some((message, destination)) = flow.next_waiting(&mut effects) else { break };
             if message.is_expired(now_ms) {
-                expired.push((destination, message));
+                effects.expired.push(message);
                 continue;
             }
             flow.dispatched();
             let redeliveries = message.redelivery_counter;
             self.write(&message, &destination, redeliveries, false, now_ms);
         }
-        if flow.pending.is_empty() && flow.slow {
+        flow.spool.read_ahead(&mut effects);
+        if flow.pending_count() == 0 && flow.slow {
             flow.slow = false;
             self.pace.fast();
         }
-        expired
+        effects
     }
 
     /// Drops what waits: the consumer is gone.
     pub(in crate::broker) fn close_topic(&self, broker: &Broker) {
         let Role::Topic(flow) = &self.role else { return };
-        let mut flow = flow.lock();
-        flow.closed = true;
-        for (message, _) in std::mem::take(&mut flow.pending) {
-            broker.memory.free(message.memory_bytes());
+        let mut effects = Effects::default();
+        {
+            let mut flow = flow.lock();
+            flow.closed = true;
+            flow.pending.clear();
+            flow.spool.clear(&mut effects);
         }
+        broker.memory.free(effects.freed_bytes);
+        broker.forget_spool(self, &effects.removed);
     }
 }

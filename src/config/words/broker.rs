@@ -8,14 +8,16 @@ use super::plugin::PLUGINS;
 use super::policy::DESTINATION_POLICY;
 use super::security::TLS_HOLDER;
 use super::standing::{
-    BRIDGE_START, BROKER_PART, CACHED, DISK_CHECK, FLOW_CONTROL, FOREIGN_JMS, JMX, JVM, LOOKED_FOR,
-    PROXY, SCHEDULER_STORE, SECURITY, SERVED, SHELL, STOPS_ON_ERROR, STORE_FORMAT, VIRTUAL_SUBS,
+    BODIES, BRIDGE_START, BROKER_PART, CACHED, DISK_CHECK, FOREIGN_JMS, JMX, JVM, LOOKED_FOR,
+    ONE_MEMORY, PROXY, SCHEDULER_STORE, SECURITY, SERVED, SHELL, STOPS_ON_ERROR, STORE_FORMAT,
+    VIRTUAL_SUBS,
 };
 use super::store::{
     JOB_SCHEDULER_HOLDER, PERSISTENCE_ADAPTER, PERSISTENCE_FACTORY, TEMP_DATA_STORE,
 };
 use super::usage;
 use crate::broker::options::IoExceptionHandler;
+use crate::broker::options::usage::SystemUsage;
 use crate::config::value;
 use crate::config::vocabulary::{Attribute, Child, Words, child, known, opaque, rule, set};
 use crate::config::{Config, connector};
@@ -89,15 +91,15 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
     set!("rollbackOnlyOnAsyncException", value::boolean =>
         broker.rollback_only_on_async_exception, SERVED),
     set!("storeOpenWireVersion", value::integer => broker.store_open_wire_version, STORE_FORMAT),
-    set!("maxInflatedDataSize", value::bytes => broker.max_inflated_data_size, BROKER_PART),
+    set!("maxInflatedDataSize", value::bytes => broker.max_inflated_data_size, BODIES),
     set!("networkConnectorStartAsync", value::boolean =>
         broker.network_connector_start_async, BRIDGE_START),
     set!("splitSystemUsageForProducersConsumers", value::boolean =>
-        broker.split_system_usage_for_producers_consumers, FLOW_CONTROL),
+        broker.split_system_usage_for_producers_consumers, SERVED),
     set!("producerSystemUsagePortion", value::percent =>
-        broker.producer_system_usage_portion, FLOW_CONTROL),
+        broker.producer_system_usage_portion, SERVED),
     set!("consumerSystemUsagePortion", value::percent =>
-        broker.consumer_system_usage_portion, FLOW_CONTROL),
+        broker.consumer_system_usage_portion, ONE_MEMORY),
     known!("monitorConnectionSplits", value::boolean, JVM),
     known!("dedicatedTaskRunner", value::boolean, JVM),
     known!("taskRunnerPriority", value::integer, JVM),
@@ -128,10 +130,12 @@ const CHILDREN: &[Child<Config>] = &[
         to.broker.destination_interceptors = Some(interceptors);
     }),
     child!("systemUsage", usage::HOLDER => broker.system_usage, SERVED),
-    rule!("producerSystemUsage", FLOW_CONTROL, |_, from, reading| {
-        reading.fill(&usage::HOLDER, from, &mut Default::default());
+    rule!("producerSystemUsage", SERVED, |to, from, reading| {
+        let mut usage = SystemUsage::default();
+        reading.fill(&usage::HOLDER, from, &mut usage);
+        to.broker.producer_system_usage = Some(usage);
     }),
-    rule!("consumerSystemUsage", FLOW_CONTROL, |_, from, reading| {
+    rule!("consumerSystemUsage", ONE_MEMORY, |_, from, reading| {
         reading.fill(&usage::HOLDER, from, &mut Default::default());
     }),
     child!("transportConnectors", TRANSPORT_CONNECTORS => connectors, SERVED),

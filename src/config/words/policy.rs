@@ -1,7 +1,7 @@
 //! `<destinationPolicy>`: the attributes of `<policyEntry>`; its children are in [`super::strategy`].
 
 use super::destination::{Patterned, entry};
-use super::standing::{ADVISORY, FLOW_CONTROL, JVM, PAGES, PER_MESSAGE, SERVED, STORE_AUDIT};
+use super::standing::{FLOW_CONTROL, JVM, PAGES, PER_MESSAGE, SERVED, STORE_AUDIT};
 use super::strategy;
 use crate::broker::options::policy::{MessageGroupMap, PolicyEntry, PolicyMap};
 use crate::config::value::{self, Expected};
@@ -108,7 +108,7 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         set!("maxDestinations", value::count_or_negative => value.max_destinations, SERVED),
         set!("advisoryForConsumed", value::boolean => value.advisory_for_consumed, SERVED),
         set!("advisoryForDelivery", value::boolean => value.advisory_for_delivery, SERVED),
-        set!("advisoryForDispatched", value::boolean => value.advisory_for_dispatched, ADVISORY),
+        set!("advisoryForDispatched", value::boolean => value.advisory_for_dispatched, SERVED),
         set!("advisoryForDiscardingMessages", value::boolean =>
             value.advisory_for_discarding_messages, SERVED),
         set!("advisoryForFastProducers", value::boolean =>

@@ -41,6 +41,12 @@ pub(in crate::config) const ONE_JOURNAL: Standing =
 pub(in crate::config) const DISK_CHECK: Standing =
     NotServed("limits are compared with the disk at start only");
 pub(in crate::config) const FLOW_CONTROL: Standing = NotServed("producers are held without it");
+pub(in crate::config) const NO_PARENT: Standing =
+    NoEffect("it is the share of a parent's limit, and this usage has no parent");
+pub(in crate::config) const ONE_MEMORY: Standing =
+    NoEffect("what waits for consumers counts with what producers sent");
+pub(in crate::config) const BODIES: Standing =
+    NoEffect("the broker never inflates a body: it passes it on as it came");
 pub(in crate::config) const PARTITION: Standing = NotServed("clients stay where they connect");
 pub(in crate::config) const RESENT: Standing =
     NoEffect("what a bridge sends again is always recognised");
@@ -62,7 +68,6 @@ pub(in crate::config) const LOOKED_FOR: Standing =
 pub(in crate::config) const QUERY: Standing =
     NotServed("its query is a Java object, so nothing is recovered");
 pub(in crate::config) const SHARED_BUFFER: Standing = NoEffect("each topic keeps its own messages");
-pub(in crate::config) const POLICY: Standing = NotServed("the broker keeps to ActiveMQ's default");
 pub(in crate::config) const LINK_STEALING: Standing =
     NotServed("a second connection with a client id in use is refused");
 pub(in crate::config) const ADVISORY: Standing = NotServed("that advisory is not sent");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::destination::ONE;
-use super::standing::{JVM, ONE_ORDER, POLICY, QUERY, REPLAY, SERVED, SHARED_BUFFER};
+use super::standing::{JVM, ONE_ORDER, QUERY, REPLAY, SERVED, SHARED_BUFFER};
 use crate::broker::options::policy::{
     ConditionalBridgeFilter, Cursor, DeadLetterStrategy, DeadLetterTarget, DispatchPolicy,
     DurableCursor, EvictionOrder, IndividualDeadLetters, MessageEviction, MessageGroupMap,
@@ -199,9 +199,9 @@ pub(super) static DISPATCH: Words<Option<DispatchPolicy>> = Words {
         plain!("roundRobinDispatchPolicy", ONE_ORDER, to => *to = Some(DispatchPolicy::RoundRobin)),
         plain!("strictOrderDispatchPolicy", ONE_ORDER, to => *to = Some(DispatchPolicy::StrictOrder)),
         plain!("priorityDispatchPolicy", ONE_ORDER, to => *to = Some(DispatchPolicy::Priority)),
-        plain!("priorityNetworkDispatchPolicy", POLICY, to => *to = Some(DispatchPolicy::PriorityNetwork)),
+        plain!("priorityNetworkDispatchPolicy", SERVED, to => *to = Some(DispatchPolicy::PriorityNetwork)),
         plain!("simpleDispatchPolicy", ONE_ORDER, to => *to = Some(DispatchPolicy::Simple)),
-        rule!("clientIdFilterDispatchPolicy", POLICY, |to, from, reading| {
+        rule!("clientIdFilterDispatchPolicy", SERVED, |to, from, reading| {
             let mut names = ("PTP_CLIENTID".to_owned(), ".PTP".to_owned());
             reading.fill(&CLIENT_ID_FILTER, from, &mut names);
             let (ptp_client_id, ptp_suffix) = names;

@@ -1,6 +1,6 @@
 //! `<systemUsage>`: how much memory and disk may be taken.
 
-use super::standing::{FLOW_CONTROL, JVM, SCHEDULER_STORE, SERVED};
+use super::standing::{JVM, NO_PARENT, SCHEDULER_STORE, SERVED};
 use crate::broker::options::usage::{DiskUsage, MemoryLimit, MemoryUsage, SystemUsage};
 use crate::config::value;
 use crate::config::vocabulary::{Attribute, Words, child, known, opaque, set, with};
@@ -47,8 +47,8 @@ pub(super) static MEMORY_USAGE: Words<MemoryUsage> = Words {
             to.limit = MemoryLimit::PercentOfJvmHeap(value::percent(text)?);
             Ok(())
         }),
-        set!("usagePortion", value::decimal => portion, FLOW_CONTROL),
-        set!("portion", value::decimal => portion, FLOW_CONTROL),
+        set!("usagePortion", value::decimal => portion, NO_PARENT),
+        set!("portion", value::decimal => portion, NO_PARENT),
         set!("percentUsageMinDelta", value::percent => percent_usage_min_delta, JVM),
         known!("pollingTime", value::count, JVM),
         known!("name", value::text, JVM),

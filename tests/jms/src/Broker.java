@@ -53,7 +53,7 @@ final class Broker implements AutoCloseable {
                 %6$s
                 <systemUsage>
                   <systemUsage>
-                    <memoryUsage><memoryUsage limit="1 gb"/></memoryUsage>
+                    <memoryUsage><memoryUsage limit="%8$s"/></memoryUsage>
                     <storeUsage><storeUsage limit="2 gb"/></storeUsage>
                     <tempUsage><tempUsage limit="2 gb"/></tempUsage>
                   </systemUsage>
@@ -126,23 +126,28 @@ final class Broker implements AutoCloseable {
     }
 
     /** What a broker has beside what all have. */
-    record Configuration(boolean persistent, String attributes, String policies, String elements) {
-        static final Configuration PLAIN = new Configuration(false, "", "", "");
+    record Configuration(boolean persistent, String attributes, String policies, String elements, String memory) {
+        static final Configuration PLAIN = new Configuration(false, "", "", "", "1 gb");
 
         Configuration stored(String store) {
-            return new Configuration(true, attributes, policies, elements + STORE.formatted(store));
+            return new Configuration(true, attributes, policies, elements + STORE.formatted(store), memory);
         }
 
         Configuration attributes(String more) {
-            return new Configuration(persistent, more, policies, elements);
+            return new Configuration(persistent, more, policies, elements, memory);
         }
 
         Configuration policies(String more) {
-            return new Configuration(persistent, attributes, more, elements);
+            return new Configuration(persistent, attributes, more, elements, memory);
         }
 
         Configuration elements(String more) {
-            return new Configuration(persistent, attributes, policies, elements + more);
+            return new Configuration(persistent, attributes, policies, elements + more, memory);
+        }
+
+        /** How much memory all messages together may take. */
+        Configuration memory(String limit) {
+            return new Configuration(persistent, attributes, policies, elements, limit);
         }
     }
 
@@ -175,14 +180,14 @@ final class Broker implements AutoCloseable {
 
     private static String text(List<Integer> ports, Configuration wanted) {
         return CONFIGURATION.formatted(ports.get(0), ports.get(1), ports.get(2), wanted.persistent(),
-                wanted.policies(), wanted.elements(), wanted.attributes());
+                wanted.policies(), wanted.elements(), wanted.attributes(), wanted.memory());
     }
 
     /** One of the brokers that share a store; it is not started yet. */
     static Broker member(Path store, String attributes) throws Exception {
         List<Integer> ports = freePorts(3);
         String elements = SHARED_STORE.formatted(store.resolve("kahadb"), "");
-        return prepare(ports, text(ports, new Configuration(true, attributes, "", elements)));
+        return prepare(ports, text(ports, new Configuration(true, attributes, "", elements, "1 gb")));
     }
 
     /** Starts one from a file that somebody else wrote, but on a port of its own. */

@@ -1,11 +1,14 @@
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import javax.jms.DeliveryMode;
 import javax.jms.Message;
 import javax.jms.MessageConsumer;
+import javax.jms.MessageProducer;
 import javax.jms.Session;
 import javax.jms.TextMessage;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.command.ActiveMQQueue;
+import org.apache.activemq.command.ActiveMQTopic;
 
 /** A broker that delivers again, after a delay, what a client has given up. */
 final class BrokerRedelivery extends ConfiguredTest {
@@ -14,12 +17,16 @@ final class BrokerRedelivery extends ConfiguredTest {
         return Broker.Configuration.PLAIN.stored("").attributes("schedulerSupport=\"true\"").policies("""
                 <policyEntry queue="Again.>,Once.>"><deadLetterStrategy>
                   <individualDeadLetterStrategy queuePrefix="Dead."/></deadLetterStrategy></policyEntry>
+                <policyEntry topic="Again.>"><deadLetterStrategy>
+                  <individualDeadLetterStrategy topicPrefix="Dead." processNonPersistent="true"/>
+                  </deadLetterStrategy></policyEntry>
                 """).elements("""
                 <plugins>
                   <redeliveryPlugin fallbackToDeadLetter="true" sendToDlqIfMaxRetriesExceeded="true">
                     <redeliveryPolicyMap><redeliveryPolicyMap><redeliveryPolicyEntries>
                       <redeliveryPolicy queue="Again.>" maximumRedeliveries="2" initialRedeliveryDelay="1000"
                         redeliveryDelay="1000"/>
+                      <redeliveryPolicy topic="Again.>" maximumRedeliveries="1" initialRedeliveryDelay="1000"/>
                     </redeliveryPolicyEntries></redeliveryPolicyMap></redeliveryPolicyMap>
                   </redeliveryPlugin>
                 </plugins>
@@ -82,6 +89,58 @@ final class BrokerRedelivery extends ConfiguredTest {
         take(session.createConsumer(q("Once")));
         session.rollback();
         equal("x", takeText(auto(connect()).createConsumer(new ActiveMQQueue("Dead." + q("Once").getPhysicalName()))));
+    }
+
+    private ActiveMQConnection impatientAs(String clientId) throws Exception {
+        ActiveMQConnection connection = unstarted(url("jms.redeliveryPolicy.maximumRedeliveries=0"));
+        connection.setClientID(clientId);
+        connection.start();
+        return connection;
+    }
+
+    /** ActiveMQ takes a persistent message that comes again for a duplicate, and drops it. */
+    private void comesAgain(int deliveryMode) throws Exception {
+        ActiveMQTopic topic = new ActiveMQTopic("Again." + name());
+        Session session = transacted(impatientAs(name() + "-a"));
+        MessageConsumer rejecting = session.createDurableSubscriber(topic, "s", "wanted = 1", false);
+        MessageConsumer other = auto(impatientAs(name() + "-b")).createDurableSubscriber(topic, "s");
+        Session sending = auto(connect());
+        MessageProducer producer = sending.createProducer(topic);
+        producer.setDeliveryMode(deliveryMode);
+        Message message = sending.createTextMessage("x");
+        message.setIntProperty("wanted", 1);
+        producer.send(message);
+        equal("x", takeText(other));
+        take(rejecting);
+        long start = System.nanoTime();
+        session.rollback();
+        Message again = take(rejecting);
+        long millis = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start);
+        check(millis >= 700, "came after " + millis + " ms");
+        equal("x", ((TextMessage) again).getText());
+        equal(2, deliveryCount(again));
+        equal(1000L, again.getLongProperty("redeliveryDelay"));
+        if (Broker.isActiveMq()) {
+            // It is published again.
+            equal("x", takeText(other));
+        }
+        nothing(other);
+        session.rollback();
+        MessageConsumer dead = auto(connect()).createConsumer(new ActiveMQQueue("Dead." + topic.getPhysicalName()));
+        equal("x", takeText(dead));
+        nothing(rejecting);
+    }
+
+    @Test
+    void what_a_durable_subscriber_rejects_comes_again_to_it_alone() throws Exception {
+        comesAgain(DeliveryMode.NON_PERSISTENT);
+    }
+
+    @Test
+    void what_is_persistent_comes_again_to_a_durable_subscriber_too() throws Exception {
+        if (!Broker.isActiveMq()) {
+            comesAgain(DeliveryMode.PERSISTENT);
+        }
     }
 
     @Test

@@ -8,9 +8,11 @@ import javax.jms.MessageProducer;
 import javax.jms.ResourceAllocationException;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.ActiveMQMessageConsumer;
 import org.apache.activemq.command.ActiveMQQueue;
+import org.apache.activemq.command.ActiveMQTopic;
 
-/** Queues with a memory limit of their own: who waits, who is refused, who goes on. */
+/** Destinations with a memory limit of their own: who waits, who is refused, who goes on. */
 final class FlowControl extends ConfiguredTest {
     @Override
     Broker.Configuration configuration() {
@@ -19,6 +21,9 @@ final class FlowControl extends ConfiguredTest {
                 <policyEntry queue="Refuses.>" memoryLimit="1" sendFailIfNoSpace="true"/>
                 <policyEntry queue="GivesUp.>" memoryLimit="1" sendFailIfNoSpaceAfterTimeout="500"/>
                 <policyEntry queue="Takes.>" memoryLimit="1" producerFlowControl="false"/>
+                <policyEntry topic="Waits.>" memoryLimit="1"/>
+                <policyEntry topic="Refuses.>" memoryLimit="1" sendFailIfNoSpace="true"/>
+                <policyEntry topic="Takes.>" memoryLimit="1" producerFlowControl="false"/>
                 """);
     }
 
@@ -29,6 +34,19 @@ final class FlowControl extends ConfiguredTest {
     /** Sends one message, with which the queue is full. */
     private void fill(ActiveMQQueue queue) throws Exception {
         send(auto(connect()), queue, "filler");
+    }
+
+    private ActiveMQTopic t(String kind) {
+        return new ActiveMQTopic(kind + "." + name());
+    }
+
+    /** A consumer that holds one message, while another one waits for it: with that the topic is full. */
+    private MessageConsumer lagging(ActiveMQTopic topic) throws Exception {
+        MessageConsumer consumer = auto(connect()).createConsumer(option(topic, "consumer.prefetchSize=1"));
+        send(auto(connect()), topic, "0");
+        eventually("the first is there", () -> ((ActiveMQMessageConsumer) consumer).getMessageSize() == 1);
+        send(auto(connect()), topic, "1");
+        return consumer;
     }
 
     private static CompletableFuture<Void> later(Action action) {
@@ -80,6 +98,43 @@ final class FlowControl extends ConfiguredTest {
     void without_flow_control_a_producer_goes_on() throws Exception {
         send(auto(connect()), q("Takes"), "0", "1", "2");
         equal(numbers(0, 3), drain(q("Takes")));
+    }
+
+    @Test
+    void a_topics_producer_waits_while_a_consumer_lags() throws Exception {
+        MessageConsumer consumer = lagging(t("Waits"));
+        CompletableFuture<Void> sending = later(() -> send(auto(connect()), t("Waits"), "2"));
+        waits(sending);
+        equal(numbers(0, 3), takeTexts(consumer, 3));
+        sending.get(SOON, TimeUnit.MILLISECONDS);
+    }
+
+    @Test
+    void what_waits_for_many_consumers_of_a_topic_counts_until_the_last_has_it() throws Exception {
+        MessageConsumer consumer = lagging(t("Waits"));
+        MessageConsumer fast = auto(connect()).createConsumer(t("Waits"));
+        CompletableFuture<Void> sending = later(() -> send(auto(connect()), t("Waits"), "2"));
+        waits(sending);
+        nothing(fast);
+        consumer.close();
+        sending.get(SOON, TimeUnit.MILLISECONDS);
+        equal("2", takeText(fast));
+    }
+
+    @Test
+    void a_topics_producer_may_be_refused() throws Exception {
+        MessageConsumer consumer = lagging(t("Refuses"));
+        refused(ResourceAllocationException.class, () -> send(auto(connect()), t("Refuses"), "refused"));
+        equal(numbers(0, 2), takeTexts(consumer, 2));
+        send(auto(connect()), t("Refuses"), "2");
+        equal("2", takeText(consumer));
+    }
+
+    @Test
+    void without_flow_control_a_topics_producer_goes_on() throws Exception {
+        MessageConsumer consumer = lagging(t("Takes"));
+        send(auto(connect()), t("Takes"), "2", "3");
+        equal(numbers(0, 4), takeTexts(consumer, 4));
     }
 
     @Test

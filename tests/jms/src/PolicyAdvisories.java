@@ -22,16 +22,21 @@ final class PolicyAdvisories extends ConfiguredTest {
                 advisoryForConsumed="true" advisoryForDelivery="true" advisoryForDiscardingMessages="true"
                 advisoryForFastProducers="true" advisoryForSlowConsumers="true" advisoryWhenFull="true"
                 sendAdvisoryIfNoConsumers="true\"""";
+        // A word of ActiveMQ 6.
+        String dispatched = Broker.isActiveMq() ? "" : "advisoryForDispatched=\"true\"";
         return Broker.Configuration.PLAIN.policies("""
                 <policyEntry queue="Told.>" %1$s/>
                 <policyEntry topic="Told.>" %1$s/>
                 <policyEntry queue="Whole.>" %1$s includeBodyForAdvisory="true"/>
                 <policyEntry queue="Full.>" memoryLimit="1" %1$s/>
+                <policyEntry topic="Full.>" memoryLimit="1" %1$s/>
+                <policyEntry queue="Given.>" %2$s/>
+                <policyEntry topic="Given.>" %2$s/>
                 <policyEntry topic="Few.>" %1$s>
                   <pendingMessageLimitStrategy><constantPendingMessageLimitStrategy limit="2"/>
                   </pendingMessageLimitStrategy>
                 </policyEntry>
-                """.formatted(all)).attributes("anonymousProducerAdvisorySupport=\"true\"");
+                """.formatted(all, dispatched)).attributes("anonymousProducerAdvisorySupport=\"true\"");
     }
 
     private ActiveMQQueue q(String kind) {
@@ -84,6 +89,52 @@ final class PolicyAdvisories extends ConfiguredTest {
         told(sent, t("Told"), advisory(delivered));
         take(consumer);
         nothing(consumed);
+    }
+
+    @Test
+    void what_is_given_to_a_consumer_is_told_with_its_name() throws Exception {
+        for (ActiveMQDestination given : List.of(q("Given"), t("Given"))) {
+            MessageConsumer dispatched = watch("MessageDispatched", given);
+            Session session = auto(connect());
+            MessageConsumer consumer = session.createConsumer(given);
+            Message sent = sent(session, given, "x");
+            if (Broker.isActiveMq()) {
+                nothing(dispatched);
+                continue;
+            }
+            ActiveMQMessage advisory = advisory(dispatched);
+            told(sent, given, advisory);
+            equal(((ActiveMQMessageConsumer) consumer).getConsumerId().toString(),
+                    advisory.getStringProperty("consumerId"));
+            take(consumer);
+            nothing(dispatched);
+        }
+    }
+
+    @Test
+    void a_full_topic_is_told() throws Exception {
+        MessageConsumer full = watch("FULL", t("Full"));
+        MessageConsumer fast = watch("FastProducer", t("Full"));
+        MessageConsumer lagging = auto(connect()).createConsumer(option(t("Full"), "consumer.prefetchSize=1"));
+        Session session = auto(connect());
+        for (int n = 0; n < 2; n++) {
+            sent(session, t("Full"), "" + n);
+            eventually("the first is there", () -> ((ActiveMQMessageConsumer) lagging).getMessageSize() == 1);
+        }
+        nothing(full);
+        java.util.concurrent.CompletableFuture<Void> sending = java.util.concurrent.CompletableFuture.runAsync(() -> {
+            try {
+                send(session, t("Full"), "2");
+            } catch (Exception e) {
+                throw new IllegalStateException(e);
+            }
+        });
+        ActiveMQMessage advisory = advisory(full);
+        contains("Full", advisory.getStringProperty("usageName"));
+        check(advisory.getLongProperty("usageCount") > 0, "nothing is used");
+        equal(ProducerInfo.class, advisory(fast).getDataStructure().getClass());
+        equal(numbers(0, 3), takeTexts(lagging, 3));
+        sending.get(SOON, java.util.concurrent.TimeUnit.MILLISECONDS);
     }
 
     private static void told(Message sent, ActiveMQDestination at, ActiveMQMessage advisory) throws Exception {
