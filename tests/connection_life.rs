@@ -397,6 +397,66 @@ async fn a_failover_client_restores_itself_without_waiting_for_answers() {
     served.stopped().await;
 }
 
+/// A client comes from another broker with an open transaction: BEGIN is its command 20, the send 21. The
+/// answer to its commit as command `commit`, and whether the message is in the queue then.
+async fn committed_after_failover(commit: i32, receives: bool) -> (Command, bool) {
+    let served = Served::start();
+    let mut peer = Peer::connect(&served).await;
+    let info = ConnectionInfo { failover_reconnect: true, ..connection_info(ID) };
+    let local = LocalTransactionId { value: 1, connection_id: info.connection_id.clone() };
+    let id = Some(Arc::new(TransactionId::Local(local)));
+    let step = |kind| TransactionInfo {
+        kind,
+        connection_id: info.connection_id.clone(),
+        transaction_id: id.clone(),
+        ..TransactionInfo::default()
+    };
+    let consumer = consumer_info(ID, 1, 1, &Destination::queue("received"));
+    let begin = TransactionInfo { command_id: 20, ..step(transaction_kind::BEGIN) };
+    let sent = Message { transaction_id: id.clone(), ..message(ID, 1, 1, 1, &queue()) };
+    peer.send_all([info.clone().asking(1), session_info(ID, 1).into()]).await;
+    if receives {
+        peer.send(consumer.asking(5)).await;
+    }
+    peer.send_all([
+        producer_info(ID, 1, 1).asking(6),
+        begin.into(),
+        Message { command_id: 21, response_required: false, ..sent }.into(),
+        step(transaction_kind::COMMIT_ONE_PHASE).asking(commit),
+    ])
+    .await;
+    let answer = peer.answer_to(commit).await;
+    let mut reader = Peer::logged_in(&served, "ID:reader").await;
+    let pulls = ConsumerInfo { prefetch_size: 0, ..consumer_info("ID:reader", -1, 1, &queue()) };
+    reader.ask(pulls.clone()).await;
+    let pull = MessagePull {
+        consumer_id: pulls.consumer_id,
+        destination: pulls.destination,
+        timeout: -1,
+        ..MessagePull::default()
+    };
+    reader.send(pull).await;
+    let Command::MessageDispatch(dispatch) = reader.expect().await else { panic!() };
+    served.stopped().await;
+    (answer, dispatch.message.is_some())
+}
+
+#[tokio::test]
+async fn a_transaction_from_another_broker_is_committed_unless_an_acknowledgement_may_be_lost() {
+    for (commit, receives) in [(22, true), (22, false), (23, false)] {
+        let (answer, there) = committed_after_failover(commit, receives).await;
+        assert!(matches!(answer, Command::Response(_)), "{answer:?}");
+        assert!(there);
+    }
+    let (answer, there) = committed_after_failover(23, true).await;
+    let Command::ExceptionResponse(refused) = answer else { panic!("{answer:?}") };
+    let expected = format!(
+        "Transaction in doubt due to failover, an acknowledgement may be lost. Forcing rollback of TX:{ID}:1"
+    );
+    assert_eq!(text(&refused.exception), expected);
+    assert!(!there);
+}
+
 #[tokio::test]
 async fn clients_are_told_that_the_broker_stops_after_all_their_answers() {
     let served = Served::start();

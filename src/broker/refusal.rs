@@ -34,6 +34,13 @@ pub enum Refusal {
     /// A transaction of which a part failed or came to nothing; it is rolled back instead.
     #[error("COMMIT FAILED: Transaction marked rollback only")]
     RolledBack { cause: Throwable },
+    /// A local transaction that a client had open at the broker before this one, which may have had an
+    /// acknowledgement of it that this one does not know.
+    #[error(
+        "Transaction in doubt due to failover, an acknowledgement may be lost. Forcing rollback of \
+         {transaction}"
+    )]
+    LostPart { transaction: String },
     #[error("{0}")]
     ResourceAllocation(String),
     /// A `javax.jms.JMSException` without a class of its own.
@@ -69,6 +76,7 @@ impl Refusal {
             Self::NoSuchTransaction { xa: true, .. }
             | Self::XaProtocol { .. }
             | Self::RolledBack { .. } => "javax.transaction.xa.XAException",
+            Self::LostPart { .. } => "javax.jms.TransactionRolledBackException",
             Self::MessageFormat(_) => "javax.jms.MessageFormatException",
             Self::ResourceAllocation(_) => "javax.jms.ResourceAllocationException",
             Self::DurableInUse { .. }

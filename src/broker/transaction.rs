@@ -5,7 +5,7 @@
 //!                        |                                  common lock
 //!                        |     \--PREPARE (XA)--> prepared and stored, waits for the second phase, also
 //!                        |                        across restarts
-//!                        +--a part fails unnoticed--> only ROLLBACK is left: COMMIT and PREPARE do it, too
+//!                        +--a part fails unnoticed, or is lost--> only ROLLBACK is left: COMMIT and PREPARE do it, too
 //!                        |
 //!                        +--ROLLBACK--> sends dropped; what was acknowledged stays with its consumer,
 //!                                       or goes back to its queue if that has gone
@@ -14,10 +14,11 @@
 use std::sync::Arc;
 
 use super::queue::QueueCell;
+use super::refusal::Refusal;
 use super::subscription::Subscription;
 use super::subscription::durable::Durable;
 use super::subscription::window::InFlight;
-use crate::openwire::{ConnectionId, Message, Throwable};
+use crate::openwire::{ConnectionId, Message};
 use crate::store::Key;
 
 /// One thing that waits for the commit.
@@ -56,7 +57,7 @@ pub struct Transaction {
     pub owner: Option<Arc<ConnectionId>>,
     /// Prepared: takes no more steps, survives its connection.
     pub prepared: bool,
-    /// Why it can only be rolled back: a part of it failed and nobody waited for the answer, so the
-    /// client may take it for whole.
-    pub rollback_only: Option<Throwable>,
+    /// What a commit is refused with: a part of it failed and nobody waited for the answer, or is lost, so
+    /// the client may take it for whole.
+    pub rollback_only: Option<Refusal>,
 }

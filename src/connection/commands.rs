@@ -13,6 +13,7 @@ use super::Failure;
 use super::bridge::{Bridge, Bridges, Taken};
 use super::later::{Due, Later};
 use super::pulls::{Pull, Pulls};
+use super::replayed::{Holed, Replayed};
 use super::sends::Sends;
 use super::session::{Limits, Producer, Register};
 use super::writer::Undeliverable;
@@ -88,6 +89,8 @@ pub(super) struct Conversation {
     /// The durable subscriptions that it told of before its bridge was there.
     durables: Option<Arc<BrokerSubscriptionInfo>>,
     pub(super) bridge: Option<Box<dyn Bridge>>,
+    /// What it had open at its last broker.
+    replayed: Replayed,
     /// Its client id is in use; nothing more is read until the owner of that was probed.
     probing: bool,
 }
@@ -124,6 +127,7 @@ impl Conversation {
             told: None,
             durables: None,
             bridge: None,
+            replayed: Replayed::default(),
             probing: false,
         }
     }
@@ -156,6 +160,9 @@ impl Conversation {
                     return Ok(Next::Go);
                 }
             }
+        }
+        if let Some(holed) = self.replayed.hear(id, &command) {
+            self.mistrust(&holed);
         }
         let answered = match command {
             Command::Message(message) => {
@@ -274,6 +281,27 @@ impl Conversation {
         let Some(transaction) = transaction else { return };
         if let Ok(client) = self.register.client("a transaction", connection) {
             client.refused_in(transaction, refusal);
+        }
+    }
+
+    /// Rolls a transaction back whose acknowledgements may be lost, if it can have any: it sends from no
+    /// session without consumers only.
+    fn mistrust(&self, holed: &Holed) {
+        let Holed { transaction, sessions } = holed;
+        let receives = |session| self.register.has_consumers(session);
+        if !sessions.is_empty() && !sessions.iter().any(receives) {
+            return;
+        }
+        let lost = Refusal::LostPart { transaction: transaction.to_string() };
+        let (connection, refusal) = match &**transaction {
+            TransactionId::Local(id) => {
+                (id.connection_id.as_ref().and_then(|id| id.value.as_ref()), lost)
+            }
+            TransactionId::Xa(_) => (None, Refusal::RolledBack { cause: lost.to_throwable() }),
+        };
+        if let Ok(client) = self.register.client("a transaction", connection) {
+            debug!("{refusal}");
+            client.doom(transaction, refusal);
         }
     }
 

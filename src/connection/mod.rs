@@ -9,7 +9,8 @@
 //! * [`negotiation`] is the first frame of each side; [`inactivity`] watches that the peer lives.
 //! * `commands` says what each command does, with [`session`] as the register of what is open,
 //!   `sends` for messages that wait for memory, [`pulls`] for those that wait for a message and
-//!   [`later`] for all other waiting.
+//!   [`later`] for all other waiting. `replayed` watches what a client repeats that comes from another
+//!   broker.
 //! * [`bridge`] is the place of a bridge in a connection between two brokers.
 //! * [`writer`] turns the outbox into bytes; `link` ties all to a stream.
 //!
@@ -25,6 +26,7 @@ pub mod later;
 mod link;
 pub mod negotiation;
 pub mod pulls;
+mod replayed;
 mod sends;
 pub mod session;
 pub mod writer;

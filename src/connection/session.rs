@@ -228,6 +228,13 @@ impl<C> Register<C> {
         session.consumers.contains(id).then_some(&logical.client)
     }
 
+    /// Whether a session has consumers open.
+    pub fn has_consumers(&self, id: &SessionId) -> bool {
+        let logical = self.logical(id.connection_id.as_ref());
+        let session = logical.and_then(|logical| logical.sessions.get(id));
+        session.is_some_and(|session| !session.consumers.is_empty())
+    }
+
     /// Whether a producer may be opened; see [`Self::check_consumer`].
     ///
     /// # Errors

@@ -100,7 +100,8 @@ impl Client {
         tracing::warn!("{why} {}", describe(ack));
         let consumes = [ack_type::STANDARD, ack_type::INDIVIDUAL].contains(&ack.ack_type);
         if let Some(transaction) = ack.transaction_id.as_ref().filter(|_| consumes) {
-            self.doom(transaction, &Throwable::new("javax.jms.JMSException", why));
+            let cause = Throwable::new("javax.jms.JMSException", why);
+            self.doom(transaction, Refusal::RolledBack { cause });
         }
     }
 }

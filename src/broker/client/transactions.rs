@@ -13,8 +13,8 @@ use crate::broker::subscription::durable;
 use crate::broker::subscription::window::InFlight;
 use crate::broker::transaction::{Locked, Step, Transaction};
 use crate::openwire::{
-    Command, DataArrayResponse, IntegerResponse, Message, Response, Throwable, TransactionId,
-    TransactionInfo, XaTransactionId, transaction_kind,
+    Command, DataArrayResponse, IntegerResponse, Message, Response, TransactionId, TransactionInfo,
+    XaTransactionId, transaction_kind,
 };
 use crate::store::{Branch, Entry, Group, Ticket};
 
@@ -114,24 +114,25 @@ impl Client {
     /// It is unknown, or marked rollback-only: then it is rolled back.
     fn take_whole(&self, id: &TransactionId) -> Result<Transaction, Refusal> {
         let mut transaction = self.take(id)?;
-        let Some(cause) = transaction.rollback_only.take() else { return Ok(transaction) };
+        let Some(refusal) = transaction.rollback_only.take() else { return Ok(transaction) };
         let _nobody_waits = self.broker.roll_back(Some(id), transaction, false);
-        Err(Refusal::RolledBack { cause })
+        Err(refusal)
     }
 
     /// A part of a transaction was refused, and nobody waits for the answer: unless
     /// `rollbackOnlyOnAsyncException` is off, it can only be rolled back.
     pub fn refused_in(&self, id: &TransactionId, refusal: &Refusal) {
         if self.broker.options.rollback_only_on_async_exception {
-            self.doom(id, &refusal.to_throwable());
+            self.doom(id, Refusal::RolledBack { cause: refusal.to_throwable() });
         }
     }
 
-    /// Marks a transaction rollback-only. Of a prepared branch its manager decides, and nobody else.
-    pub(super) fn doom(&self, id: &TransactionId, cause: &Throwable) {
+    /// Has a commit of the transaction refused with that. Of a prepared branch its manager decides, and
+    /// nobody else.
+    pub fn doom(&self, id: &TransactionId, refusal: Refusal) {
         let unless_gone = self.with(id, |transaction| {
             if !transaction.prepared {
-                transaction.rollback_only.get_or_insert_with(|| cause.clone());
+                transaction.rollback_only.get_or_insert(refusal);
             }
         });
         if let Err(gone) = unless_gone {

@@ -13,9 +13,11 @@ import javax.jms.TransactionRolledBackException;
 import javax.transaction.xa.XAResource;
 import javax.transaction.xa.Xid;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.ActiveMQSession;
 import org.apache.activemq.ActiveMQXAConnectionFactory;
 import org.apache.activemq.ActiveMQXAConnection;
 import org.apache.activemq.command.ActiveMQQueue;
+import org.apache.activemq.transaction.Synchronization;
 import org.apache.activemq.transport.DefaultTransportListener;
 
 /** What a client has open lives on when the master is killed and another broker takes its place. */
@@ -84,6 +86,37 @@ final class TakeoverLife extends JmsTest {
             session.commit();
         }
         nothing(consumer);
+    }
+
+    /**
+     * The client repeats to the next master what it has sent in a transaction, but not what it has
+     * acknowledged: a commit would send on what comes again.
+     */
+    @Test(seconds = 120)
+    void a_transaction_whose_acknowledgement_died_with_the_master_is_not_committed_by_half() throws Exception {
+        startGroup();
+        ActiveMQQueue from = queue("from");
+        ActiveMQQueue to = queue("to");
+        send(auto(reconnecting("")), from, "one");
+        ActiveMQConnection connection = reconnecting("");
+        ActiveMQSession session = (ActiveMQSession) transacted(connection);
+        MessageConsumer consumer = session.createConsumer(from);
+        MessageProducer producer = session.createProducer(to);
+        producer.send(take(consumer));
+        session.getTransactionContext().addSynchronization(new Synchronization() {
+            @Override
+            public void beforeEnd() throws Exception {
+                // The acknowledgement is sent, and the commit is not.
+                failOverUnder(connection);
+            }
+        });
+        refused(TransactionRolledBackException.class, session::commit);
+        producer.send(take(consumer));
+        session.commit();
+        session.close();
+        Session other = auto(reconnecting(""));
+        equal(List.of(), takeAll(other.createConsumer(from)));
+        equal(List.of("one"), takeAll(other.createConsumer(to)));
     }
 
     @Test(seconds = 120)

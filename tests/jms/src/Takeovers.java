@@ -30,7 +30,7 @@ final class Takeovers extends JmsTest {
     private volatile boolean changing;
     private final AtomicInteger unclear = new AtomicInteger();
 
-    @Test(seconds = 600, secondsPerCycle = 12, longRun = true)
+    @Test(seconds = 600, secondsPerCycle = 12)
     void nothing_confirmed_is_lost_doubled_or_changed_when_masters_fail_over() throws Exception {
         Cycles cycles = Cycles.of(100, 3);
         Random random = cycles.random();
