@@ -57,7 +57,15 @@ impl Client {
 
     fn ack_held(&self, consumer: &Arc<Subscription>, ack: &MessageAck) -> Result<Ticket, Refusal> {
         let mut group = Group { wanted: ack.response_required, ..Group::default() };
-        match consumer.acknowledge(ack, ack.transaction_id.is_some())? {
+        let acked = match consumer.acknowledge(ack, ack.transaction_id.is_some()) {
+            // It counts what an earlier broker had delivered, and cannot know that it is not here.
+            Err(stale) if self.info.failover_reconnect && ack.ack_type == ack_type::DELIVERED => {
+                tracing::debug!("{stale}");
+                Acked::Delivered
+            }
+            acked => acked?,
+        };
+        match acked {
             Acked::Consumed(messages) => self.broker.consumed(consumer, messages, &mut group),
             Acked::InTransaction(messages) => {
                 if let Some(transaction) = &ack.transaction_id {

@@ -708,6 +708,29 @@ fn a_transaction_whose_ack_comes_before_dispatch_is_rolled_back_as_a_whole() {
 }
 
 #[test]
+fn what_an_earlier_broker_had_delivered_does_no_harm_when_it_is_counted() {
+    let mut bench = Bench::new();
+    for again in [false, true] {
+        if again {
+            bench.reconnect("a");
+        }
+        bench.consume("a", "Q", |_| ());
+        bench.send("Q");
+        assert_eq!(bench.got("a").len(), 1);
+        let ack = MessageAck {
+            consumer_id: Some(Bench::consumer_id("a")),
+            ack_type: ack_type::DELIVERED,
+            last_message_id: Some(MessageId::default()),
+            message_count: 1,
+            ..MessageAck::default()
+        };
+        let acked = bench.client("a").0.ack(&ack);
+        assert_eq!(acked.is_ok(), again, "{acked:?}");
+        bench.ack("a", ack_type::STANDARD, 1);
+    }
+}
+
+#[test]
 fn a_transaction_whose_consumer_is_gone_is_rolled_back_as_a_whole() {
     let mut bench = Bench::new();
     bench.consume("a", "Q", |_| ());

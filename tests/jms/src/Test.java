@@ -12,7 +12,4 @@ import java.lang.annotation.Target;
 
     /** How much longer for each cycle that -Dcycles asks for. */
     int secondsPerCycle() default 0;
-
-    /** Whether it is a long run of its own, which runs only when it is named. */
-    boolean longRun() default false;
 }
