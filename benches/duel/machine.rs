@@ -18,49 +18,67 @@ const WATCHED_EVERY: Duration = Duration::from_millis(100);
 /// That of `st_blocks`, whatever the file system's own is; see inode(7).
 const BLOCK_BYTES: u64 = 512;
 
-/// Medians in microseconds of the least that storing one message and saying so can take.
+/// Microseconds of the least that storing one message and saying so can take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Floor {
-    /// Writing it into room that a file already has, and fdatasync.
+    /// Writing it into room that a file already has, and fdatasync; the median.
     pub(crate) sync_us: f64,
-    /// Its way to another thread over TCP, and back.
+    /// Its way to another thread over TCP, and back; the median.
     pub(crate) round_trip_us: f64,
+    /// CPU time of that write and sync, and of the thread that receives and answers: what the kernel takes
+    /// of a broker that does nothing itself.
+    pub(crate) cpu_us: f64,
 }
 
 impl Floor {
     /// Measures it on the file system with the temporary files, where the brokers have theirs.
     pub(crate) fn measure() -> anyhow::Result<Self> {
-        let sync_us = sync_us().context("measuring fdatasync")?;
-        let round_trip_us = round_trip_us().context("measuring the loopback device")?;
-        Ok(Self { sync_us, round_trip_us })
+        let (sync_us, sync_cpu_us) = sync_us().context("measuring fdatasync")?;
+        let (round_trip_us, answer_cpu_us) =
+            round_trip_us().context("measuring the loopback device")?;
+        Ok(Self { sync_us, round_trip_us, cpu_us: sync_cpu_us + answer_cpu_us })
     }
 }
 
-fn sync_us() -> io::Result<f64> {
+/// The median and the CPU time of one write that is synced.
+fn sync_us() -> io::Result<(f64, f64)> {
     let mut file = tempfile::tempfile()?;
     file.write_all(&vec![0; WRITE_BYTES * ROUNDS])?;
     file.sync_all()?;
-    p50_us(|round| {
+    let before = cpu_us();
+    let p50 = p50_us(|round| {
         file.write_all_at(&[0x5A; WRITE_BYTES], (round * WRITE_BYTES) as u64)?;
         file.sync_data()
-    })
+    })?;
+    Ok((p50, (cpu_us() - before) / ROUNDS as f64))
 }
 
-fn round_trip_us() -> io::Result<f64> {
+/// The median of one message and its answer, and the CPU time of who answers.
+fn round_trip_us() -> io::Result<(f64, f64)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let mut asking = TcpStream::connect(listener.local_addr()?)?;
     let (mut answering, _) = listener.accept()?;
     asking.set_nodelay(true)?;
     answering.set_nodelay(true)?;
-    thread::spawn(move || {
+    let answers = thread::spawn(move || {
         let mut message = [0; WRITE_BYTES];
         while answering.read_exact(&mut message).is_ok() && answering.write_all(&message).is_ok() {}
+        cpu_us()
     });
     let mut message = [0x5A; WRITE_BYTES];
-    p50_us(|_| {
+    let p50 = p50_us(|_| {
         asking.write_all(&message)?;
         asking.read_exact(&mut message)
-    })
+    })?;
+    drop(asking);
+    let cpu = answers.join().map_err(|_| io::Error::other("the thread that answers failed"))?;
+    Ok((p50, cpu / ROUNDS as f64))
+}
+
+/// CPU time of this thread.
+fn cpu_us() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
 }
 
 fn p50_us(mut step: impl FnMut(usize) -> io::Result<()>) -> io::Result<f64> {

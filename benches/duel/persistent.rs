@@ -36,6 +36,7 @@ const STORED: Metric = plain("messages stored", "1/s");
 const CPU_STORED: Metric = Metric { target: Some(Target::Ratio(0.125)), ..CPU };
 const SYNC: Metric = plain("fdatasync of a file p50", "us");
 const ROUND_TRIP: Metric = plain("loopback round trip p50", "us");
+const FLOOR_CPU: Metric = plain("CPU of one fdatasync and one answer alone", "us");
 const BY_FLOOR: Metric =
     aimed("latency p50 by fdatasync + round trip", "times", Target::AtMost(1.5));
 const FILLED: Metric = aimed("fill", "1/s", Target::RatioAtLeast(2.5));
@@ -84,7 +85,7 @@ pub(crate) fn sync(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
 
 pub(crate) fn transacted(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
     let scenario = "transactions of 100";
-    Storing { scenario, producers: 1, messages: 20_000, batch: 100, at_least: 3.0 }.measure(duel)
+    Storing { scenario, producers: 1, messages: 60_000, batch: 100, at_least: 3.0 }.measure(duel)
 }
 
 impl Storing {
@@ -141,9 +142,10 @@ impl Storing {
 
 fn compare(sample: &mut Sample, floor: Floor) -> anyhow::Result<()> {
     let p50 = sample.iter().find(|(metric, _)| *metric == P50).context("no p50")?.1;
-    let Floor { sync_us, round_trip_us } = floor;
+    let Floor { sync_us, round_trip_us, cpu_us } = floor;
     sample.push((SYNC, sync_us));
     sample.push((ROUND_TRIP, round_trip_us));
+    sample.push((FLOOR_CPU, cpu_us));
     sample.push((BY_FLOOR, p50 / (sync_us + round_trip_us)));
     Ok(())
 }
