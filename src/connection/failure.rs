@@ -30,6 +30,9 @@ pub enum Failure {
     /// Nothing came from the peer, which was asked to say something.
     #[error("the peer was asked whether it is there and did not answer for {} ms", silence.as_millis())]
     Silent { silence: Duration },
+    /// The system has sent it again and heard nothing of it: the network carries nothing.
+    #[error("what was sent to the peer {} ms ago has not arrived", silence.as_millis())]
+    Unheard { silence: Duration },
 }
 
 impl Failure {

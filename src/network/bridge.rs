@@ -31,11 +31,17 @@ use crate::openwire::{
     MessageId, ProducerId, ProducerInfo, RemoveSubscriptionInfo, SessionId, SessionInfo, Text,
     Throwable, WireError, ack_type,
 };
+use crate::transport::TcpPath;
 
 /// The first OpenWire version that tells of durable subscriptions at once.
 const SUBSCRIPTIONS_SINCE: u8 = 12;
 /// A peer that answered nothing for so long is asked whether it is there.
-const ASK_AFTER: Duration = Duration::from_millis(250);
+const ASK_AFTER: Duration = Duration::from_millis(150);
+/// When it has been silent for so long after that, the system is asked whether anything arrives.
+const SUSPECT_AFTER: Duration = Duration::from_millis(100);
+/// Between two such questions; they become rarer with the silence.
+const CHECK_MIN: Duration = Duration::from_millis(50);
+const CHECK_MAX: Duration = Duration::from_secs(1);
 /// How long a destination rests for which the peer refused a message; doubles with every time.
 const REST_MIN: Duration = Duration::from_secs(1);
 const REST_MAX: Duration = Duration::from_secs(30);
@@ -46,9 +52,18 @@ const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
     /// This broker: it says who it is, with the settings as the peer is to know them.
-    Initiator { properties: String, patience: Option<Duration> },
+    Initiator { properties: String, watch: Watch },
     /// The peer, which wanted a bridge back.
     Responder,
+}
+
+/// How a bridge finds out that its peer is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    pub path: TcpPath,
+    /// How long a peer that was asked may stay silent although what is sent arrives; `None` for one that
+    /// need not answer.
+    pub patience: Option<Duration>,
 }
 
 /// A message on its way.
@@ -103,11 +118,13 @@ pub struct DemandBridge {
     heard: i32,
     commands: i32,
     sent: HashMap<i32, Sent>,
-    patience: Option<Duration>,
+    watch: Option<Watch>,
     /// When the peer last answered anything. What it sends of its own accord proves nothing: a network
     /// may carry one way only, and TCP is slow to notice.
     proved_at: Instant,
     asked_at: Option<Instant>,
+    /// When to ask the system, while the peer owes an answer.
+    check_at: Instant,
 }
 
 impl DemandBridge {
@@ -165,9 +182,10 @@ impl DemandBridge {
             heard: 0,
             commands: 0,
             sent: HashMap::new(),
-            patience: None,
+            watch: None,
             proved_at: Instant::now(),
             asked_at: None,
+            check_at: Instant::now(),
         };
         bridge.introduce(&at_peer, version, role);
         let durables = bridge.left_behind();
@@ -179,8 +197,8 @@ impl DemandBridge {
 
     /// Says all that opens a bridge; nobody answers it.
     fn introduce(&mut self, connection: &str, version: u8, role: Role) {
-        if let Role::Initiator { properties, patience } = role {
-            self.patience = patience;
+        if let Role::Initiator { properties, watch } = role {
+            self.watch = Some(watch);
             let command_id = self.number();
             self.outbox.command(BrokerInfo {
                 command_id,
@@ -424,6 +442,32 @@ impl DemandBridge {
         true
     }
 
+    /// Asks a silent peer whether it is there, and the system whether the question arrives.
+    fn watch(&mut self, now: Instant) -> Result<(), Failure> {
+        let Some(watch) = &self.watch else { return Ok(()) };
+        let Some(asked) = self.asked_at else {
+            if now >= self.proved_at + ASK_AFTER {
+                self.asked_at = Some(now);
+                self.check_at = now + SUSPECT_AFTER;
+                let command_id = self.number();
+                self.outbox.command(KeepAliveInfo { command_id, response_required: true });
+            }
+            return Ok(());
+        };
+        let silence = now - asked;
+        if watch.patience.is_some_and(|patience| silence >= patience) {
+            return Err(Failure::Silent { silence });
+        }
+        if now >= self.check_at {
+            // A system that does not tell leaves it to patience.
+            if watch.path.retransmissions().is_ok_and(|times| times > 0) {
+                return Err(Failure::Unheard { silence });
+            }
+            self.check_at = now + (silence / 2).clamp(CHECK_MIN, CHECK_MAX);
+        }
+        Ok(())
+    }
+
     fn proved(&mut self) {
         self.proved_at = Instant::now();
         self.asked_at = None;
@@ -588,8 +632,11 @@ impl Bridge for DemandBridge {
     }
 
     fn next_look(&self) -> Instant {
-        let asks = self.patience.map(|patience| match self.asked_at {
-            Some(asked) => asked + patience,
+        let asks = self.watch.as_ref().map(|watch| match self.asked_at {
+            Some(asked) => {
+                let limit = watch.patience.map(|patience| asked + patience);
+                limit.map_or(self.check_at, |limit| self.check_at.min(limit))
+            }
             None => self.proved_at + ASK_AFTER,
         });
         let rests = self.resting.iter().map(|resting| resting.until).min();
@@ -604,24 +651,11 @@ impl Bridge for DemandBridge {
         for Resting { info, rested, .. } in ready {
             self.subscribe(info, rested);
         }
-        let Some(patience) = self.patience else { return Ok(()) };
         if !reading {
             // What the peer says meanwhile lies unread.
             self.proved();
         }
-        match self.asked_at {
-            Some(asked) if now >= asked + patience => {
-                return Err(Failure::Silent { silence: now - asked });
-            }
-            Some(_) => {}
-            None if now >= self.proved_at + ASK_AFTER => {
-                self.asked_at = Some(now);
-                let command_id = self.number();
-                self.outbox.command(KeepAliveInfo { command_id, response_required: true });
-            }
-            None => {}
-        }
-        Ok(())
+        self.watch(now)
     }
 
     fn close(&mut self) {

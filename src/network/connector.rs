@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::bridge::{DemandBridge, Role};
+use super::bridge::{DemandBridge, Role, Watch};
 use super::discovery::{Discovery, Group, Pace, group as group_of};
 use super::multicast::Channel;
 use super::options::{NetworkConnector, NetworkOptions};
@@ -27,10 +27,11 @@ use crate::base::uri::Uri;
 use crate::broker::{Broker, Outbox};
 use crate::connection::{Failure, serve_dialled};
 use crate::openwire::BrokerId;
+use crate::transport::TcpPath;
 
 /// How long a peer that was asked may stay silent, at first; doubles while it stays silent again and again
 /// although it can be reached, as one does that is overloaded.
-const PATIENCE_MIN: Duration = Duration::from_millis(350);
+const PATIENCE_MIN: Duration = Duration::from_millis(250);
 const PATIENCE_MAX: Duration = Duration::from_secs(30);
 /// Longest pause after bridges that failed at once.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -204,7 +205,15 @@ impl Supervisor {
             return failed(format!("{name} at {address} has a bridge of this connector already"));
         };
         let properties = properties::write(&self.options, &self.uri, self.broker.name());
-        let patience = answers.then(|| patience(self.stalls));
+        let ends = dialled
+            .stream
+            .local_addr()
+            .and_then(|local| Ok(TcpPath::new(local, dialled.stream.peer_addr()?)));
+        let path = match ends {
+            Ok(path) => path,
+            Err(gone) => return failed(format!("{name} at {address}: {gone}")),
+        };
+        let watch = Watch { path, patience: answers.then(|| patience(self.stalls)) };
         let outbox = Arc::new(Outbox::default());
         let bridge = DemandBridge::open(
             &self.broker,
@@ -212,7 +221,7 @@ impl Supervisor {
             &self.options,
             &info,
             dialled.format.version,
-            Role::Initiator { properties, patience },
+            Role::Initiator { properties, watch },
             Arc::clone(&self.status),
         );
         let bridge = match bridge {

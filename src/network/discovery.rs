@@ -38,7 +38,7 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             first: Duration::from_millis(50),
-            longest: Duration::from_millis(250),
+            longest: Duration::from_millis(150),
             growth: 2.0,
             rounds_max: None,
             lived_min: Duration::from_secs(1),

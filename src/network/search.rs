@@ -24,8 +24,8 @@ use crate::transport::{Connector, FrameReader};
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long a peer may take to say who it is.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
-/// Attempts to reach one broker at the same time.
-const ATTEMPTS_MAX: usize = 8;
+/// Attempts to reach one broker at the same time: those that begin while the first one waits.
+const ATTEMPTS_MAX: usize = 14;
 
 /// A peer that answered.
 #[derive(Debug)]
