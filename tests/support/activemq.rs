@@ -10,13 +10,16 @@ use super::daemon::port_in;
 use super::process::Process;
 
 const JARS: &str = "/usr/share/java";
-const NEEDED: [&str; 19] = [
+const NEEDED: [&str; 22] = [
     "activemq-broker",
     "activemq-client",
     "activemq-console",
     "activemq-jaas",
+    "activemq-kahadb-store",
     "activemq-openwire-legacy",
+    "activemq-protobuf",
     "activemq-spring",
+    "commons-io",
     "commons-logging",
     "geronimo-annotation-1.3-spec",
     "geronimo-j2ee-management-1.1-spec",
@@ -51,19 +54,10 @@ impl ActiveMq {
 
     /// The same with a `brokerName` of its own.
     pub fn start_named(name: &str, inside: &str) -> Self {
-        let jars = NEEDED.map(|name| format!("{JARS}/{name}.jar"));
-        let missing: Vec<_> = jars.iter().filter(|jar| !Path::new(jar).exists()).collect();
-        assert!(missing.is_empty(), "missing {missing:?}; install with: {INSTALL}");
-        let java = Command::new("java").arg("-version").output();
-        assert!(java.is_ok(), "no java; install with: {INSTALL}");
         let dir = TempDir::with_prefix("activemq-").unwrap();
         let file = dir.path().join("activemq.xml");
         fs::write(&file, configuration(name, inside, dir.path())).unwrap();
-        let mut command = Command::new("java");
-        command.args(["-Xmx512m", "-Djava.net.preferIPv4Stack=true", "-cp", &jars.join(":")]);
-        command.args(["org.apache.activemq.console.command.ShellCommand", "start"]);
-        command.arg(format!("xbean:file:{}", file.display())).current_dir(dir.path());
-        let process = Process::start(&mut command);
+        let process = Process::start(&mut command(&file, dir.path()));
         process.wait_for(") started");
         let port = port_in(&process.wait_for("Listening for connections at: "));
         Self { process, _dir: dir, port }
@@ -72,6 +66,20 @@ impl ActiveMq {
     pub fn url(&self) -> String {
         format!("tcp://127.0.0.1:{}", self.port)
     }
+}
+
+/// An ActiveMQ with this `activemq.xml`, not started yet. Fails the test where one is missing.
+pub fn command(file: &Path, directory: &Path) -> Command {
+    let jars = NEEDED.map(|name| format!("{JARS}/{name}.jar"));
+    let missing: Vec<_> = jars.iter().filter(|jar| !Path::new(jar).exists()).collect();
+    assert!(missing.is_empty(), "missing {missing:?}; install with: {INSTALL}");
+    let java = Command::new("java").arg("-version").output();
+    assert!(java.is_ok(), "no java; install with: {INSTALL}");
+    let mut command = Command::new("java");
+    command.args(["-Xmx512m", "-Djava.net.preferIPv4Stack=true", "-cp", &jars.join(":")]);
+    command.args(["org.apache.activemq.console.command.ShellCommand", "start"]);
+    command.arg(format!("xbean:file:{}", file.display())).current_dir(directory);
+    command
 }
 
 fn configuration(name: &str, inside: &str, data: &Path) -> String {
