@@ -71,6 +71,7 @@ use self::queue::{Event, Moment, QueueCell, Removed};
 use self::redelivery::Redeliveries;
 use self::region::{Cell, Region};
 use self::scheduler::Scheduler;
+use self::statistics::Figures;
 use self::subscription::durable::{self, Durable, DurableKey};
 use self::timer::Timer;
 use self::topic::TopicCell;
@@ -130,6 +131,8 @@ pub struct Broker {
     explainer: OnceLock<Arc<dyn why::Explains>>,
     /// Temporary destinations of clients of other brokers, with the brokers between.
     mirrored: Mutex<HashMap<Arc<Destination>, Vec<Option<BrokerId>>>>,
+    /// What was counted before the counters of the broker's statistics began anew.
+    counted_before: Mutex<Figures>,
     /// Numbers messages as they arrive (brokerSequenceId).
     sequence: AtomicI64,
     /// The address told to clients and in advisories: that of the first connector.
@@ -181,6 +184,7 @@ impl Broker {
             arrivals: Mutex::default(),
             explainer: OnceLock::new(),
             mirrored: Mutex::default(),
+            counted_before: Mutex::default(),
             sequence: AtomicI64::new(0),
             url: Mutex::default(),
             stopping: AtomicBool::new(false),

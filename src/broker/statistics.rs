@@ -15,6 +15,9 @@ const END_OF_LIST: &str = "ActiveMQ.Statistics.Destination.List.End.With.Null";
 /// In a question: say when the first message came.
 const FIRST_TIMESTAMP: &str = "ActiveMQ.Statistics.Destination.Include.First.Message.Timestamp";
 
+/// In a question about the broker: its counters begin anew.
+const RESET: &str = "ActiveMQ.Statistics.Broker.Reset";
+
 /// The figures of one destination, or of all.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Figures {
@@ -48,6 +51,19 @@ impl Figures {
         self.memory += other.memory;
         self.consumers += other.consumers;
         self.producers += other.producers;
+    }
+
+    /// The same with counters that began at `base`. What was counted at a destination that is gone since
+    /// is not there to be taken off.
+    fn since(self, base: &Self) -> Self {
+        Self {
+            enqueued: self.enqueued.saturating_sub(base.enqueued),
+            dequeued: self.dequeued.saturating_sub(base.dequeued),
+            dispatched: self.dispatched.saturating_sub(base.dispatched),
+            expired: self.expired.saturating_sub(base.expired),
+            enqueued_bytes: self.enqueued_bytes.saturating_sub(base.enqueued_bytes),
+            ..self
+        }
     }
 
     /// The entries that all answers have, under ActiveMQ's names. How long messages waited is not
@@ -107,7 +123,12 @@ impl Broker {
         let properties = message.marshalled_properties.as_deref().unwrap_or_default();
         let asks = |name| !properties.is_empty() && matches!(get(properties, name), Ok(Some(_)));
         match question {
-            Question::Broker => vec![self.broker_statistics()],
+            Question::Broker => {
+                if asks(RESET) {
+                    *self.counted_before.lock() = self.figures();
+                }
+                vec![self.broker_statistics()]
+            }
             Question::Destinations(about, ends) => {
                 let cells = if about.is_pattern() {
                     self.region.matching(&about)
@@ -173,8 +194,8 @@ impl Broker {
         map
     }
 
-    fn broker_statistics(&self) -> PrimitiveMap {
-        let mut map = self.named();
+    /// Of all destinations together.
+    fn figures(&self) -> Figures {
         let mut all = Figures::default();
         let kinds = [
             DestinationKind::Queue,
@@ -185,7 +206,12 @@ impl Broker {
         for cell in kinds.into_iter().flat_map(|kind| self.region().all(kind)) {
             all.add(&cell.figures());
         }
-        all.write(&mut map);
+        all
+    }
+
+    fn broker_statistics(&self) -> PrimitiveMap {
+        let mut map = self.named();
+        self.figures().since(&self.counted_before.lock()).write(&mut map);
         let stores = &self.stores;
         usage(&mut map, "memory", self.memory.used() as u64, self.memory.limit() as u64);
         let written = stores.journal.as_ref().map_or(0, |journal| journal.written_bytes());

@@ -151,6 +151,29 @@ final class Plugins extends ConfiguredTest {
     }
 
     @Test
+    void the_counters_of_the_broker_begin_anew_when_asked_to() throws Exception {
+        if (Broker.isActiveMq()) {
+            return; // It does that by JMX, which brokers under test do not have.
+        }
+        Session session = auto(connect());
+        sendNumbers(session, queue(), 3);
+        MapMessage before = ask(session, "ActiveMQ.Statistics.Broker", session.createTemporaryQueue(), session.createMessage());
+        check(before.getLong("enqueueCount") >= 3, "only " + before.getLong("enqueueCount") + " were counted");
+        Message question = session.createMessage();
+        question.setBooleanProperty("ActiveMQ.Statistics.Broker.Reset", true);
+        MapMessage anew = ask(session, "ActiveMQ.Statistics.Broker", session.createTemporaryQueue(), question);
+        equal(0L, anew.getLong("enqueueCount"));
+        equal(0L, anew.getLong("dequeueCount"));
+        check(anew.getLong("size") >= 3, "only " + anew.getLong("size") + " are there");
+        sendNumbers(session, queue(), 2);
+        MapMessage after = ask(session, "ActiveMQ.Statistics.Broker", session.createTemporaryQueue(), session.createMessage());
+        check(after.getLong("enqueueCount") >= 2, "only " + after.getLong("enqueueCount") + " were counted since");
+        MapMessage of = ask(session, "ActiveMQ.Statistics.Destination" + queue().getPhysicalName(), session.createTemporaryQueue(),
+                session.createMessage());
+        equal(5L, of.getLong("enqueueCount"));
+    }
+
+    @Test
     void a_queue_answers_with_its_statistics() throws Exception {
         ActiveMQConnection connection = connect();
         Session session = auto(connection);
