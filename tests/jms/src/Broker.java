@@ -192,8 +192,18 @@ final class Broker implements AutoCloseable {
 
     /** Starts one from a file that somebody else wrote, but on a port of its own. */
     static Broker of(Path file) throws Exception {
+        return of(file, "0.0.0.0:61616", "");
+    }
+
+    /** The same, of a file that listens at `address` and has a bridge to 61616, which becomes one to `peer`. */
+    static Broker of(Path file, String address, String peer) throws Exception {
         List<Integer> ports = freePorts(1);
-        String text = Files.readString(file).replace("0.0.0.0:61616", "127.0.0.1:" + ports.get(0));
+        String text = Files.readString(file).replace(address, "127.0.0.1:" + ports.get(0))
+                .replace("tcp://localhost:61616", peer);
+        if (!text.contains("useJmx=")) {
+            // It has fixed ports, which others may have.
+            text = text.replace("<broker ", "<broker useJmx=\"false\" ");
+        }
         return launched(prepare(ports, text));
     }
 

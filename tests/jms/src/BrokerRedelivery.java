@@ -26,6 +26,9 @@ final class BrokerRedelivery extends ConfiguredTest {
                     <redeliveryPolicyMap><redeliveryPolicyMap><redeliveryPolicyEntries>
                       <redeliveryPolicy queue="Again.>" maximumRedeliveries="2" initialRedeliveryDelay="1000"
                         redeliveryDelay="1000"/>
+                      <redeliveryPolicy queue="Grows.>" maximumRedeliveries="3" initialRedeliveryDelay="1000"
+                        redeliveryDelay="1000" useExponentialBackOff="true" backOffMultiplier="2"
+                        maximumRedeliveryDelay="2500"/>
                       <redeliveryPolicy topic="Again.>" maximumRedeliveries="1" initialRedeliveryDelay="1000"/>
                     </redeliveryPolicyEntries></redeliveryPolicyMap></redeliveryPolicyMap>
                   </redeliveryPlugin>
@@ -62,6 +65,21 @@ final class BrokerRedelivery extends ConfiguredTest {
         }
         MessageConsumer dead = auto(connect()).createConsumer(new ActiveMQQueue("Dead." + q("Again").getPhysicalName()));
         equal("x", takeText(dead));
+        nothing(consumer);
+    }
+
+    @Test
+    void the_delay_grows_up_to_its_bound() throws Exception {
+        Session session = transacted(impatient());
+        send(session, q("Grows"), "x");
+        session.commit();
+        MessageConsumer consumer = session.createConsumer(q("Grows"));
+        take(consumer);
+        for (long delay : new long[] {1000, 2000, 2500}) {
+            session.rollback();
+            equal(delay, take(consumer).getLongProperty("redeliveryDelay"));
+        }
+        session.commit();
         nothing(consumer);
     }
 

@@ -1,10 +1,12 @@
 import java.nio.file.Path;
+import java.util.List;
 import javax.jms.DeliveryMode;
 import javax.jms.MessageConsumer;
 import javax.jms.MessageProducer;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.command.ActiveMQMessage;
+import org.apache.activemq.command.ActiveMQQueue;
 
 /** Debian's example configurations that are about destinations start and do what they say. */
 final class DebianExamples extends JmsTest {
@@ -54,6 +56,48 @@ final class DebianExamples extends JmsTest {
         broker.startAgain();
         ActiveMQMessage kept = (ActiveMQMessage) take(auto(connectTo(broker.url())).createConsumer(queue("kept")));
         equal(DeliveryMode.PERSISTENT, kept.getJMSDeliveryMode());
+    }
+
+    /** What is given up goes to a dead letter queue of its own. */
+    private void hasDeadLetters(Broker broker) throws Exception {
+        ActiveMQConnection connection =
+                connectTo(JmsTest.with(broker.url(), "jms.redeliveryPolicy.maximumRedeliveries=0"));
+        Session session = transacted(connection);
+        send(session, queue("given up"), "x");
+        session.commit();
+        take(session.createConsumer(queue("given up")));
+        session.rollback();
+        equal("x", takeText(auto(connection).createConsumer(
+                new ActiveMQQueue("DLQ." + queue("given up").getPhysicalName()))));
+    }
+
+    @Test(seconds = 90)
+    void those_for_a_static_network_forward_to_each_other_and_keep_dead_letters_apart() throws Exception {
+        Broker one = example("activemq-static-network-broker1.xml");
+        Broker two = closeAfter(Broker.of(EXAMPLES.resolve("activemq-static-network-broker2.xml"), "0.0.0.0:61618",
+                one.url()));
+        for (List<Broker> way : List.of(List.of(one, two), List.of(two, one))) {
+            MessageConsumer there = auto(connectTo(way.get(1).url())).createConsumer(queue("forwarded"));
+            send(auto(connectTo(way.get(0).url())), queue("forwarded"), "x");
+            equal("x", takeText(there));
+            there.close();
+        }
+        hasDeadLetters(two);
+        two.close();
+        hasDeadLetters(one);
+        works(one);
+    }
+
+    @Test(seconds = 90)
+    void those_for_a_dynamic_network_keep_dead_letters_apart() throws Exception {
+        for (String name : List.of("activemq-dynamic-network-broker1.xml", "activemq-dynamic-network-broker2.xml")) {
+            String address = name.contains("broker1") ? "0.0.0.0:61616" : "0.0.0.0:61618";
+            Broker broker = closeAfter(Broker.of(EXAMPLES.resolve(name), address, ""));
+            hasDeadLetters(broker);
+            works(broker);
+            // The next one would find it, and its consumers.
+            broker.close();
+        }
     }
 
     @Test

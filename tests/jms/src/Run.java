@@ -29,7 +29,7 @@ public final class Run {
             VirtualTopics.class, VirtualDestinations.class, MirroredQueues.class, Policies.class, DeadLetters.class,
             FlowControl.class, Spooling.class, PolicyAdvisories.class, Retroactive.class, SlowTopics.class, SlowConsumers.class,
             Dispatching.class, TopicDispatch.class, Plugins.class, BrokerRedelivery.class, DebianExamples.class,
-            ForcedPersistence.class, Destinations.class,
+            ForcedPersistence.class, Destinations.class, BrokerWords.class,
             RawCommands.class, Advisories.class, WireFormats.class,
             Classics.class, Failover.class, Scale.class, Stopping.class,
             PersistenceAfterStop.class, PersistenceAfterKill.class, XaRecovery.class, Audit.class,
