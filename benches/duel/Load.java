@@ -30,8 +30,9 @@ import org.apache.activemq.ActiveMQConnectionFactory;
  * <pre>
  * queue URL NAME MESSAGES BYTES WINDOW    one producer to one consumer, WINDOW messages under way
  * topic URL NAME MESSAGES BYTES CONSUMERS one producer to many consumers, as fast as it goes
- * selectors URL NAME MESSAGES BYTES CONSUMERS BLOCK
- *     a full queue to consumers each of which wants one of so many kinds, BLOCK messages of a kind in a row
+ * selectors URL NAME MESSAGES BYTES CONSUMERS BLOCK BATCH
+ *     a full queue to consumers each of which wants one of so many kinds, BLOCK messages of a kind in a row;
+ *     persistent ones, sent in transactions of BATCH, where that is above 0
  * reply URL NAME REQUESTS BYTES           requests, each answered over a temporary queue
  * connect URL NAME CONNECTIONS            connections with a consumer each, kept until ...
  * release                                 ... closes them
@@ -73,7 +74,7 @@ public final class Load {
                 return topic(words[1], words[2], number(words, 3), number(words, 4), number(words, 5));
             case "selectors":
                 return selectors(words[1], words[2], number(words, 3), number(words, 4), number(words, 5),
-                        number(words, 6));
+                        number(words, 6), number(words, 7));
             case "reply":
                 return reply(words[1], words[2], number(words, 3), number(words, 4));
             case "connect":
@@ -173,24 +174,32 @@ public final class Load {
         return count.await(begin);
     }
 
-    private String selectors(String url, String name, int messages, int bytes, int consumers, int block)
-            throws Exception {
-        Session sending = session(url);
+    private String selectors(String url, String name, int messages, int bytes, int consumers, int block,
+            int batch) throws Exception {
+        Session sending = session(url, batch > 0);
         MessageProducer producer = producer(sending, sending.createQueue(name));
+        producer.setDeliveryMode(batch > 0 ? DeliveryMode.PERSISTENT : DeliveryMode.NON_PERSISTENT);
         byte[] rest = new byte[bytes - Long.BYTES];
         for (int i = 0; i < messages; i++) {
             Message message = stamped(sending, rest);
             message.setIntProperty("kind", i / block % consumers);
             producer.send(message);
+            if (batch > 0 && ((i + 1) % batch == 0 || i + 1 == messages)) {
+                sending.commit();
+            }
+        }
+        List<Session> receiving = new ArrayList<>();
+        for (int i = 0; i < consumers; i++) {
+            receiving.add(session(url));
         }
         Count count = new Count(messages);
         AtomicInteger starving = new AtomicInteger(consumers);
         AtomicReference<Long> fed = new AtomicReference<>(Long.MAX_VALUE);
         long begin = System.nanoTime();
         for (int i = 0; i < consumers; i++) {
-            Session receiving = session(url);
             boolean[] got = new boolean[1];
-            receiving.createConsumer(receiving.createQueue(name), "kind = " + i).setMessageListener(message -> {
+            Session session = receiving.get(i);
+            session.createConsumer(session.createQueue(name), "kind = " + i).setMessageListener(message -> {
                 if (!got[0]) {
                     got[0] = true;
                     if (starving.decrementAndGet() == 0) {

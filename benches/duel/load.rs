@@ -10,6 +10,8 @@ use openwired::client::{
     AckMode, BrokerUrl, Connection, Consumer, Credentials, Link, Producer, ProducerOptions,
     Session, Subscription, message,
 };
+use openwired::openwire::map::PrimitiveMap;
+use openwired::openwire::map::Value::Int;
 use openwired::openwire::{
     Command as WireCommand, ConnectionId, ConnectionInfo, Destination, DestinationInfo,
     DestinationKind, Message,
@@ -192,6 +194,82 @@ pub(crate) async fn reply(
         session.connection().clone().close().await?;
     }
     Ok(took)
+}
+
+/// A full queue of messages of several kinds, for consumers each of which wants one of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kinds {
+    pub(crate) messages: u64,
+    pub(crate) bytes: usize,
+    /// Kinds, and so consumers.
+    pub(crate) count: u64,
+    /// Messages of a kind in a row.
+    pub(crate) block: u64,
+    /// Messages of a transaction in which persistent ones are sent.
+    pub(crate) batch: u64,
+}
+
+/// How long it took from the first consumer on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Selected {
+    /// Until all messages were received.
+    pub(crate) all: Duration,
+    /// Until every consumer had one.
+    pub(crate) fed: Duration,
+}
+
+/// Fills a queue, and then receives from it with selectors.
+pub(crate) async fn selected(url: &str, queue: &str, kinds: Kinds) -> anyhow::Result<Selected> {
+    let parsed = BrokerUrl::parse(url)?;
+    let connection = Connection::open(&parsed, &Credentials::default()).await?;
+    let sending = connection.session(AckMode::Transacted).await?;
+    let to = Destination::queue(queue);
+    let producer = sending.producer(Some(to.clone()), ProducerOptions::default()).await?;
+    for number in 0..kinds.messages {
+        let mut properties = PrimitiveMap::new();
+        properties.insert("kind", Int(i32::try_from(number / kinds.block % kinds.count)?));
+        let marshalled_properties = Some(properties.encode()?);
+        let message = Message { persistent: true, marshalled_properties, ..transient(kinds.bytes) };
+        producer.send(message).await?;
+        if (number + 1) % kinds.batch == 0 || number + 1 == kinds.messages {
+            sending.commit().await?;
+        }
+    }
+    let mut sessions = Vec::new();
+    for _ in 0..kinds.count {
+        sessions.push(connect(url).await?);
+    }
+    let begin = Instant::now();
+    let mut receiving = Vec::new();
+    for (session, kind) in sessions.into_iter().zip(0..) {
+        let selector = Some(format!("kind = {kind}"));
+        let subscription = Subscription { selector, ..Subscription::to(to.clone()) };
+        receiving.push(tokio::spawn(take(session, subscription, kinds.messages / kinds.count)));
+    }
+    let mut fed = begin;
+    for taken in receiving {
+        fed = fed.max(taken.await??);
+    }
+    let all = begin.elapsed();
+    connection.close().await?;
+    Ok(Selected { all, fed: fed - begin })
+}
+
+/// Receives so many messages, and returns when the first came.
+async fn take(
+    session: Session,
+    subscription: Subscription,
+    messages: u64,
+) -> anyhow::Result<Instant> {
+    let consumer = session.consumer(&subscription).await?;
+    let mut first = None;
+    for number in 0..messages {
+        let received = consumer.receive(Some(TIMEOUT)).await?;
+        received.with_context(|| format!("{:?} got {number} only", subscription.selector))?;
+        first.get_or_insert_with(Instant::now);
+    }
+    session.connection().clone().close().await?;
+    first.context("nothing was to be received")
 }
 
 async fn answer(requested: Consumer, answers: Producer, requests: u64) -> anyhow::Result<()> {

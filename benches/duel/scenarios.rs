@@ -2,7 +2,7 @@
 
 use crate::bridge::bridge;
 use crate::brokers::{Kind, Storage};
-use crate::load::{self, Way};
+use crate::load::{self, Kinds, Way};
 use crate::persistent::{backlog, pinned, stall, sync, transacted};
 use crate::report::{Metric, Row, Target, rows};
 use crate::rounds::{
@@ -22,10 +22,14 @@ const JAVA_WINDOW: u64 = 1000;
 const TOPIC_MESSAGES: u64 = 2000;
 const TOPIC_CONSUMERS: usize = 50;
 const REQUESTS: u64 = 5000;
-const SELECTORS: usize = 10;
-/// How many messages of a kind stand in a row.
-const SELECTED: [(&str, u64); 2] =
-    [("selectors, kinds in turn", 1), ("selectors, kinds in blocks", 5000)];
+const SELECTORS: u64 = 10;
+/// How many messages of a kind stand in a row; what it is called on disk, and in memory.
+const SELECTED: [(u64, &str, &str); 2] = [
+    (1, "selectors, kinds in turn, persistent", "selectors, kinds in turn, non-persistent"),
+    (5000, "selectors, kinds in blocks, persistent", "selectors, kinds in blocks, non-persistent"),
+];
+/// Persistent messages that are sent in one transaction.
+const SELECTED_BATCH: u64 = 1000;
 const IDLE_CONNECTIONS: usize = 1000;
 const QUEUES: usize = 100_000;
 /// ActiveMQ would take minutes and gigabytes for as many as openwired gets.
@@ -125,15 +129,36 @@ fn topic(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
 
 fn selectors(duel: &mut Duel) -> anyhow::Result<Vec<Row>> {
     let mut all = Vec::new();
-    for (what, block) in SELECTED {
-        let samples = duel.afresh(Storage::Memory, |duel, broker| {
-            let how = format!("{QUEUE_MESSAGES} {REQUEST_BYTES} {SELECTORS} {block}");
-            let command = format!("selectors {} DUEL.SELECTORS {how}", broker.url());
+    for (block, stored, in_memory) in SELECTED {
+        let kinds = Kinds {
+            messages: QUEUE_MESSAGES,
+            bytes: REQUEST_BYTES,
+            count: SELECTORS,
+            block,
+            batch: SELECTED_BATCH,
+        };
+        let samples = duel.afresh(Storage::Disk, |duel, broker| {
             loaded(broker, [CPU, PEAK], QUEUE_MESSAGES, || {
-                picked(&duel.java.run(&command)?, &[(RATE_SELECTED, RATE_AT), (ALL_FED, "/fed_ms")])
+                let url = broker.url();
+                let took = load::selected(&url, "DUEL.SELECTORS", kinds);
+                let took = duel.runtime.block_on(took)?;
+                let rate = QUEUE_MESSAGES as f64 / took.all.as_secs_f64();
+                Ok(vec![(RATE_SELECTED, rate), (ALL_FED, took.fed.as_secs_f64() * 1e3)])
             })
         })?;
-        all.extend(rows(what, JAVA, &samples));
+        all.extend(rows(stored, OURS, &samples));
+        let both = [(stored, Storage::Disk, SELECTED_BATCH), (in_memory, Storage::Memory, 0)];
+        for (what, storage, batch) in both {
+            let samples = duel.afresh(storage, |duel, broker| {
+                let how = format!("{QUEUE_MESSAGES} {REQUEST_BYTES} {SELECTORS} {block} {batch}");
+                let command = format!("selectors {} DUEL.SELECTORS {how}", broker.url());
+                let figures = [(RATE_SELECTED, RATE_AT), (ALL_FED, "/fed_ms")];
+                loaded(broker, [CPU, PEAK], QUEUE_MESSAGES, || {
+                    picked(&duel.java.run(&command)?, &figures)
+                })
+            })?;
+            all.extend(rows(what, JAVA, &samples));
+        }
     }
     Ok(all)
 }
