@@ -5,13 +5,13 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpStream;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use openwired::client::{
     AckMode, BrokerUrl, Connection, Consumer, Credentials, Producer, ProducerOptions, Session,
@@ -19,11 +19,16 @@ use openwired::client::{
 };
 use openwired::config::{self, Environment, Source};
 use openwired::openwire::Destination;
+use support::activemq;
 use support::containers::{Containers, Image};
 use support::daemon::BINARY;
 use support::network;
-use support::process::PATIENCE;
+use support::process::{PATIENCE, Process};
 use tempfile::TempDir;
+
+/// Of each Java producer, and the time between two of them.
+const JAVA_MESSAGES: usize = 400;
+const JAVA_PACE: Duration = Duration::from_millis(10);
 
 /// The six nodes, however they run.
 trait Cluster {
@@ -234,7 +239,75 @@ fn the_cluster_of_compose_runs_in_containers() {
         );
         return;
     }
-    messages_pass_while_masters_are_killed(&Containers::start());
+    messages_pass_while_masters_are_killed(&Containers::start("cluster"));
+}
+
+/// A Java producer of one group and a Java consumer of the other, each a process of its own.
+struct JavaWay {
+    name: &'static str,
+    producer: Process,
+    consumer: Process,
+}
+
+impl JavaWay {
+    fn start(name: &'static str, from: &str, to: &str) -> Self {
+        // It is ended when all came: it shall see what comes twice, too.
+        let mut consumer =
+            activemq::java_client("consumer", to, name, 2 * JAVA_MESSAGES, Duration::ZERO);
+        let consumer = Process::start(&mut consumer);
+        let mut producer = activemq::java_client("producer", from, name, JAVA_MESSAGES, JAVA_PACE);
+        Self { name, producer: Process::start(&mut producer), consumer }
+    }
+
+    fn await_number(&self, number: usize) {
+        // To the end of the line: 1 is not 10.
+        self.consumer.wait_for_line_end(&format!(" Received test message: {number}"));
+    }
+
+    /// Waits for all messages; says how many came again. `kills` of them may have cost the consumer its
+    /// broker, and each of these may repeat what was not acknowledged yet.
+    fn finish(mut self, kills: usize) -> usize {
+        assert!(self.producer.wait().success(), "{}: {}", self.name, self.producer.said());
+        for number in 0..JAVA_MESSAGES {
+            self.await_number(number);
+        }
+        let mut came: BTreeMap<String, usize> = BTreeMap::new();
+        for line in self.consumer.said().lines() {
+            if let Some((_, number)) = line.split_once(" Received test message: ") {
+                *came.entry(number.to_owned()).or_default() += 1;
+            }
+        }
+        assert_eq!(came.len(), JAVA_MESSAGES, "{}", self.name);
+        let often: Vec<_> = came.iter().filter(|(_, times)| **times > 1 + kills).collect();
+        assert!(often.is_empty(), "{}: came too often: {often:?}", self.name);
+        came.values().sum::<usize>() - JAVA_MESSAGES
+    }
+}
+
+#[test]
+fn java_clients_pass_messages_through_containers_while_masters_are_killed() {
+    if !Image::can_be_made() {
+        eprintln!("No Docker engine answers here; Java clients are tested with processes.");
+        return;
+    }
+    let cluster = Containers::start("java");
+    let url = |group: usize| {
+        let brokers = cluster.addresses(group);
+        let brokers: Vec<_> = brokers.iter().map(|address| format!("tcp://{address}")).collect();
+        format!("failover:({})?initialReconnectDelay=10&maxReconnectDelay=100", brokers.join(","))
+    };
+    let (a, b) = (url(0), url(1));
+    let ways = [JavaWay::start("JAVA.A.TO.B", &a, &b), JavaWay::start("JAVA.B.TO.A", &b, &a)];
+    for (group, number) in [(0, JAVA_MESSAGES / 4), (1, JAVA_MESSAGES / 2)] {
+        for way in &ways {
+            way.await_number(number);
+        }
+        println!("{} is killed after {number} messages", cluster.kill_master(group));
+    }
+    for way in ways {
+        let name = way.name;
+        println!("{name}: {JAVA_MESSAGES} came, {} of them again", way.finish(1));
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -70,6 +71,24 @@ impl ActiveMq {
 
 /// An ActiveMQ with this `activemq.xml`, not started yet. Fails the test where one is missing.
 pub fn command(file: &Path, directory: &Path) -> Command {
+    let mut command = shell();
+    command.arg("start");
+    command.arg(format!("xbean:file:{}", file.display())).current_dir(directory);
+    command
+}
+
+/// ActiveMQ's own Java program `producer` or `consumer`, which works on a queue until it has sent or received
+/// `count` messages and tells of each it received.
+pub fn java_client(what: &str, url: &str, queue: &str, count: usize, sleep: Duration) -> Command {
+    let mut command = shell();
+    command.args([what, "--brokerUrl", url, "--destination", &format!("queue://{queue}")]);
+    command.args(["--messageCount", &count.to_string()]);
+    command.args(["--sleep", &sleep.as_millis().to_string()]);
+    command
+}
+
+/// The Java program behind `bin/activemq`.
+fn shell() -> Command {
     let jars = NEEDED.map(|name| format!("{JARS}/{name}.jar"));
     let missing: Vec<_> = jars.iter().filter(|jar| !Path::new(jar).exists()).collect();
     assert!(missing.is_empty(), "missing {missing:?}; install with: {INSTALL}");
@@ -77,8 +96,7 @@ pub fn command(file: &Path, directory: &Path) -> Command {
     assert!(java.is_ok(), "no java; install with: {INSTALL}");
     let mut command = Command::new("java");
     command.args(["-Xmx512m", "-Djava.net.preferIPv4Stack=true", "-cp", &jars.join(":")]);
-    command.args(["org.apache.activemq.console.command.ShellCommand", "start"]);
-    command.arg(format!("xbean:file:{}", file.display())).current_dir(directory);
+    command.arg("org.apache.activemq.console.command.ShellCommand");
     command
 }
 

@@ -76,8 +76,8 @@ pub struct Containers {
 
 impl Containers {
     /// Starts all six, and returns when all say that they are healthy.
-    pub fn start() -> Self {
-        let image = Image::make("cluster");
+    pub fn start(name: &str) -> Self {
+        let image = Image::make(name);
         let file = TempDir::with_prefix("openwired-compose-").unwrap();
         let mut text = std::fs::read_to_string("docker/compose.yaml").unwrap();
         let wanted = "image: openwired\n";

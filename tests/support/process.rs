@@ -45,10 +45,19 @@ impl Process {
 
     /// Waits for a line that holds `text`, also one that came before, and returns it.
     pub fn wait_for(&self, text: &str) -> String {
+        self.wait_for_line(text, |line| line.contains(text))
+    }
+
+    /// Waits for a line that ends with `text`, also one that came before, and returns it.
+    pub fn wait_for_line_end(&self, text: &str) -> String {
+        self.wait_for_line(text, |line| line.ends_with(text))
+    }
+
+    fn wait_for_line(&self, text: &str, is_it: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = self.output.lines.lock().unwrap();
         loop {
-            if let Some(found) = lines.all.iter().find(|line| line.contains(text)) {
+            if let Some(found) = lines.all.iter().find(|line| is_it(line)) {
                 return found.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
