@@ -35,6 +35,8 @@ use self::role::Role;
 use self::stores::Opened;
 use crate::base::uri::Uri;
 use crate::base::{Clock, machine};
+use crate::broker::cluster::ClusterOptions;
+use crate::broker::options::plugin::NamePattern;
 use crate::broker::options::usage::MemoryLimit;
 use crate::broker::{Broker, Refusal};
 use crate::config::{Config, Notice};
@@ -133,8 +135,24 @@ impl Server {
         let mut server = Self { broker, bridges, title, began, stop, closing, unwatched, tasks };
         let started = connectors.into_iter().filter(|connector| connector.options.auto_start);
         let listeners = started.map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
-        if let Some(first) = listeners.first() {
+        // As in ActiveMQ, that of the first connector whose clients are told of the cluster, if any.
+        let of_cluster = |listener: &&Listener| {
+            let options = &listener.connector().options.options;
+            options.update_cluster_clients || options.rebalance_cluster_clients
+        };
+        if let Some(first) = listeners.iter().find(of_cluster).or_else(|| listeners.first()) {
             server.broker.set_url(first.connector().publishable_uri());
+        }
+        for listener in &listeners {
+            let connector = listener.connector();
+            let options = &connector.options.options;
+            let options = ClusterOptions {
+                update: options.update_cluster_clients,
+                rebalance: options.rebalance_cluster_clients,
+                update_on_remove: options.update_cluster_clients_on_remove,
+                filter: cluster_filter(options.update_cluster_filter.as_deref()),
+            };
+            server.broker.cluster().serve(connector.name(), options, &server.broker.url());
         }
         let told = |listener: &Listener| {
             let connector = listener.connector();
@@ -222,6 +240,14 @@ impl Server {
         info!("{} uptime {}", self.title, in_words(self.began.elapsed()));
         info!("{} is shutdown", self.title);
     }
+}
+
+fn cluster_filter(patterns: Option<&str>) -> Vec<NamePattern> {
+    NamePattern::list(patterns.unwrap_or_default()).unwrap_or_else(|error| {
+        // The configuration was checked for it before.
+        warn!("updateClusterFilter is not served: {error}");
+        Vec::new()
+    })
 }
 
 fn title(broker: &Broker) -> String {

@@ -22,6 +22,7 @@ mod advisory;
 pub mod arrivals;
 pub mod backlog;
 pub mod client;
+pub mod cluster;
 pub mod dead_letter;
 pub mod eviction;
 pub mod forwarding;
@@ -61,6 +62,7 @@ use parking_lot::Mutex;
 
 use self::advisory::Advisories;
 use self::arrivals::Arrivals;
+use self::cluster::Cluster;
 use self::dead_letter::Discarding;
 use self::forwarding::Forwarding;
 use self::keeping::Stores;
@@ -121,6 +123,7 @@ pub struct Broker {
     pub memory: Arc<Usage>,
     advisories: Advisories,
     scheduler: Scheduler,
+    cluster: Cluster,
     clients: Mutex<Clients>,
     durables: Mutex<HashMap<DurableKey, Arc<Durable>>>,
     /// XA branches, which any connection may end.
@@ -135,7 +138,7 @@ pub struct Broker {
     counted_before: Mutex<Figures>,
     /// Numbers messages as they arrive (brokerSequenceId).
     sequence: AtomicI64,
-    /// The address told to clients and in advisories: that of the first connector.
+    /// The address told to clients and in advisories.
     url: Mutex<String>,
     stopping: AtomicBool,
     /// What is to be done later.
@@ -178,6 +181,7 @@ impl Broker {
             memory: Arc::new(Usage::new(memory_limit)),
             advisories: Advisories::new(options.advisory_support, &ids.generate()),
             scheduler,
+            cluster: Cluster::default(),
             clients: Mutex::default(),
             durables: Mutex::default(),
             branches: Mutex::default(),
@@ -214,12 +218,17 @@ impl Broker {
         self.clock.now_ms()
     }
 
+    /// The brokers that bridges go to, and who is told of them.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// The address that clients are told, as `tcp://host:61616`.
     pub fn url(&self) -> String {
         self.url.lock().clone()
     }
 
-    /// Sets what [`Self::url`] says; the first connector that listens does.
+    /// Sets what [`Self::url`] says.
     pub fn set_url(&self, url: &str) {
         url.clone_into(&mut self.url.lock());
     }

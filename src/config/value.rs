@@ -39,6 +39,14 @@ pub(super) fn name_patterns(text: &str) -> Read<Vec<NamePattern>> {
     text.split_whitespace().map(read).collect()
 }
 
+/// Regular expressions with commas between, as they are.
+pub(super) fn name_filter(text: &str) -> Read<String> {
+    match NamePattern::list(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(Expected(format!("regular expressions, but {error}").into())),
+    }
+}
+
 pub(super) fn secret(text: &str) -> Read<Secret> {
     Ok(Secret::new(text))
 }

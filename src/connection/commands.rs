@@ -20,10 +20,10 @@ use super::writer::Undeliverable;
 use crate::broker::client::Pulled;
 use crate::broker::{Broker, Client, Outbox, Peer, Refusal, Ticket};
 use crate::openwire::{
-    BrokerInfo, BrokerSubscriptionInfo, Command, ConnectionControl, ConnectionError, ConnectionId,
-    ConnectionInfo, ConsumerControl, ConsumerInfo, ExceptionResponse, KeepAliveInfo, MessageAck,
-    MessagePull, ProducerInfo, RemoveInfo, Response, Text, Throwable, TransactionId,
-    TransactionInfo, ack_type, transaction_kind,
+    BrokerInfo, BrokerSubscriptionInfo, Command, ConnectionError, ConnectionId, ConnectionInfo,
+    ConsumerControl, ConsumerInfo, ExceptionResponse, KeepAliveInfo, MessageAck, MessagePull,
+    ProducerInfo, RemoveInfo, Response, Text, Throwable, TransactionId, TransactionInfo, ack_type,
+    transaction_kind,
 };
 use crate::transport::{Connector, Slot};
 
@@ -33,6 +33,8 @@ pub(super) const LAST_DELIVERED_UNKNOWN: i64 = -2;
 pub(super) const LAST_DELIVERED_NONE: i64 = -1;
 /// The first version whose RemoveInfo says what was delivered.
 const LAST_DELIVERED_SINCE: u8 = 5;
+/// The first version whose ConnectionControl names brokers.
+const TOLD_SINCE: u8 = 6;
 /// The last version whose clients leave `clientMaster` out though they mean it.
 const CLIENT_MASTER_UNSAID_UNTIL: u8 = 2;
 
@@ -82,6 +84,8 @@ pub(super) struct Conversation {
     version: u8,
     /// The peer would reconnect by itself.
     fault_tolerant: bool,
+    /// Its number among those who are told of other brokers.
+    informed: Option<u64>,
     /// Who makes a bridge back for a peer that is a broker and wants one.
     bridges: Option<Arc<dyn Bridges>>,
     /// What the peer said that is another broker.
@@ -123,6 +127,7 @@ impl Conversation {
             peer,
             version,
             fault_tolerant: false,
+            informed: None,
             bridges,
             told: None,
             durables: None,
@@ -206,6 +211,7 @@ impl Conversation {
             Command::MessagePull(pull) => self.pull(&pull),
             Command::ConnectionControl(control) => {
                 self.fault_tolerant = control.fault_tolerant;
+                self.inform();
                 Ok(Answer::now())
             }
             Command::BrokerInfo(info) => {
@@ -390,14 +396,10 @@ impl Conversation {
             return Next::Unwanted { reason: format!("Failed with SecurityException: {reason}") };
         }
         if info.manageable {
-            self.outbox.command(ConnectionControl {
-                connected_brokers: Some("".into()),
-                reconnect_to: Some("".into()),
-                rebalance_connection: self.connector.options.options.rebalance_cluster_clients
-                    && !info.failover_reconnect,
-                ..ConnectionControl::default()
-            });
+            let connector = self.connector.name();
+            self.broker.cluster().greet(connector, &self.outbox, info.failover_reconnect);
         }
+        self.inform();
         Next::Known
     }
 
@@ -419,6 +421,17 @@ impl Conversation {
         self.fault_tolerant = info.fault_tolerant;
         self.slot.known();
         Ok(())
+    }
+
+    /// A peer that reconnects by itself is told of other brokers as they come and go.
+    fn inform(&mut self) {
+        let wants = self.fault_tolerant && self.version >= TOLD_SINCE && !self.register.is_empty();
+        let (cluster, connector) = (self.broker.cluster(), self.connector.name());
+        if wants && self.informed.is_none() {
+            self.informed = cluster.enter(connector, &self.outbox);
+        } else if !wants && let Some(number) = self.informed.take() {
+            cluster.leave(connector, number);
+        }
     }
 
     fn client_of(&self, id: Option<&Arc<ConnectionId>>) -> Result<&Arc<Client>, Refusal> {
@@ -611,6 +624,8 @@ impl Conversation {
         if let Some(mut bridge) = self.bridge.take() {
             bridge.close();
         }
+        self.fault_tolerant = false;
+        self.inform();
         // Only now is a client id free.
         self.outbox.gone();
     }

@@ -570,11 +570,12 @@ fn stranger_limit(format: &WireFormat) -> u64 {
 impl Conversation {
     /// Says who we are, which a client's `getBrokerName` waits for.
     fn introduce(&self) {
+        let info = self.broker.info();
+        let url = info.broker_url.filter(|url| !url.to_str().is_empty());
         self.outbox.command(BrokerInfo {
-            broker_id: Some(Arc::clone(self.broker.id())),
-            broker_url: Some(self.connector.publishable_uri().into()),
-            broker_name: Some(self.broker.name().into()),
-            ..BrokerInfo::default()
+            broker_url: Some(url.unwrap_or_else(|| self.connector.publishable_uri().into())),
+            peer_broker_infos: self.broker.cluster().peers(self.connector.name()),
+            ..info
         });
     }
 }

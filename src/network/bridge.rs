@@ -125,6 +125,8 @@ pub struct DemandBridge {
     asked_at: Option<Instant>,
     /// When to ask the system, while the peer owes an answer.
     check_at: Instant,
+    /// The peer, while clients are told of it.
+    joined: Option<BrokerInfo>,
 }
 
 impl DemandBridge {
@@ -186,12 +188,15 @@ impl DemandBridge {
             proved_at: Instant::now(),
             asked_at: None,
             check_at: Instant::now(),
+            joined: None,
         };
         bridge.introduce(&at_peer, version, role);
         let durables = bridge.left_behind();
         let mut changes = Vec::new();
         bridge.demand.start(durables, &mut changes);
         bridge.apply(changes);
+        broker.cluster().joined(remote);
+        bridge.joined = Some(remote.clone());
         Ok(bridge)
     }
 
@@ -659,14 +664,24 @@ impl Bridge for DemandBridge {
     }
 
     fn close(&mut self) {
+        self.end();
+    }
+}
+
+impl DemandBridge {
+    /// Idempotent.
+    fn end(&mut self) {
         self.client.close(NOT_SEEN);
+        if let Some(peer) = self.joined.take() {
+            self.broker.cluster().left(&peer, self.broker.is_stopping());
+        }
     }
 }
 
 impl Drop for DemandBridge {
     /// For a bridge that no connection came to carry.
     fn drop(&mut self) {
-        self.client.close(NOT_SEEN);
+        self.end();
     }
 }
 

@@ -58,6 +58,14 @@ impl NamePattern {
         regex::Regex::new(&format!("^(?:{pattern})$")).map(Self)
     }
 
+    /// Several, with commas between.
+    ///
+    /// # Errors
+    /// One of them is none.
+    pub fn list(patterns: &str) -> Result<Vec<Self>, regex::Error> {
+        patterns.split(',').map(str::trim).filter(|one| !one.is_empty()).map(Self::new).collect()
+    }
+
     pub fn fits(&self, name: &str) -> bool {
         self.0.is_match(name)
     }

@@ -1,7 +1,7 @@
 //! `<transportConnectors>` and the options of their URIs.
 
 use super::standing::{
-    BUFFERS, CLUSTER, DISCOVERY, JMX, JVM, LINK_STEALING, RESENT, SECURITY, SERVED, SOCKET,
+    BUFFERS, DISCOVERY, JMX, JVM, LINK_STEALING, PUBLISHED, RESENT, SECURITY, SERVED, SOCKET,
     TLS_OPTION,
 };
 use crate::config::connector;
@@ -44,12 +44,12 @@ pub(super) static TRANSPORT_CONNECTOR: Words<Draft> = Words {
         set!("name", value::text => name, SERVED),
         set!("uri", value::text => uri, SERVED),
         set!("discoveryUri", value::uri => options.discovery_uri, SERVED),
-        set!("updateClusterClients", value::boolean => options.update_cluster_clients, CLUSTER),
+        set!("updateClusterClients", value::boolean => options.update_cluster_clients, SERVED),
         set!("rebalanceClusterClients", value::boolean =>
-            options.rebalance_cluster_clients, CLUSTER),
+            options.rebalance_cluster_clients, SERVED),
         set!("updateClusterClientsOnRemove", value::boolean =>
-            options.update_cluster_clients_on_remove, CLUSTER),
-        set!("updateClusterFilter", value::text => options.update_cluster_filter, CLUSTER),
+            options.update_cluster_clients_on_remove, SERVED),
+        set!("updateClusterFilter", value::name_filter => options.update_cluster_filter, SERVED),
         set!("auditNetworkProducers", value::boolean => options.audit_network_producers, RESENT),
         set!("maximumProducersAllowedPerConnection", value::count_or_negative =>
             options.maximum_producers_allowed_per_connection, SERVED),
@@ -64,7 +64,7 @@ pub(super) static TRANSPORT_CONNECTOR: Words<Draft> = Words {
         known!("brokerName", value::text, JVM),
     ],
     children: &[
-        child!("publishedAddressPolicy", PUBLISHED_HOLDER => options.published_address, CLUSTER),
+        child!("publishedAddressPolicy", PUBLISHED_HOLDER => options.published_address, PUBLISHED),
         opaque!("messageAuthorizationPolicy", SECURITY),
         opaque!("discoveryAgent", DISCOVERY),
         opaque!("taskRunnerFactory", JVM),
@@ -81,16 +81,16 @@ pub(super) static PUBLISHED_HOLDER: Words<PublishedAddress> = Words {
 pub(super) static PUBLISHED_ADDRESS: Words<PublishedAddress> = Words {
     element: "publishedAddressPolicy",
     attributes: &[
-        with!("publishedHostStrategy", CLUSTER, |to, text| {
+        with!("publishedHostStrategy", PUBLISHED, |to, text| {
             to.strategy = published_host(text)?;
             Ok(())
         }),
-        set!("clusterClientUriQuery", value::text => cluster_client_uri_query, CLUSTER),
-        with!("portMapping", CLUSTER, |to, text| {
+        set!("clusterClientUriQuery", value::text => cluster_client_uri_query, PUBLISHED),
+        with!("portMapping", PUBLISHED, |to, text| {
             to.port_mapping = mapping(text, value::port)?;
             Ok(())
         }),
-        with!("hostMapping", CLUSTER, |to, text| {
+        with!("hostMapping", PUBLISHED, |to, text| {
             to.host_mapping = mapping(text, value::text)?;
             Ok(())
         }),

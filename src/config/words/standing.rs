@@ -78,7 +78,8 @@ pub(in crate::config) const PER_MESSAGE: Standing =
     NoEffect("messages are given out as soon as there is room, and cost what they take");
 pub(in crate::config) const BROKER_PART: Standing =
     NotServed("the broker keeps to ActiveMQ's default");
-pub(in crate::config) const CLUSTER: Standing = NotServed("clients are not told of other brokers");
+pub(in crate::config) const PUBLISHED: Standing =
+    NotServed("clients are told the address at which the connector listens");
 pub(in crate::config) const SOCKET: Standing = NotServed("the connector works without it");
 pub(in crate::config) const PROXY: Standing = NotServed("nothing is forwarded");
 pub(in crate::config) const DISCOVERY: Standing = NotServed("the connector is not announced");

@@ -34,7 +34,7 @@ public final class Run {
             Classics.class, Failover.class, Scale.class, Stopping.class,
             PersistenceAfterStop.class, PersistenceAfterKill.class, XaRecovery.class, Audit.class,
             Crashes.class, CrashesInTransactions.class,
-            TakeoverLife.class, Takeovers.class, Networks.class);
+            TakeoverLife.class, Takeovers.class, Networks.class, ClusterClients.class);
 
     private static int passed;
     private static final List<String> failed = new ArrayList<>();
