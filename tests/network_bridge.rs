@@ -248,6 +248,32 @@ async fn duplex_from_activemq() {
     both_ways(&a, &b).await;
 }
 
+/// What comes over a bridge that is to compress is compressed, and reads as it was sent.
+async fn compresses(a: Side, b: Side) {
+    let (from, to) = (connect(&a, None).await, connect(&b, None).await);
+    let queue = Destination::queue("long");
+    let long = "again ".repeat(1000);
+    let consumer = consumer(&to, &Subscription::to(queue.clone())).await;
+    send(&from, &queue, std::iter::once(long.clone())).await;
+    let received = consumer.receive(SOON).await.unwrap().unwrap();
+    assert!(received.compressed && received.content.as_ref().unwrap().len() < long.len() / 10);
+    assert_eq!(message::text_of(&received), Some(long));
+}
+
+#[tokio::test]
+async fn a_bridge_compresses_if_it_is_told_to() {
+    let b = ours("b", "");
+    let a = ours("a", &connector(&b, "useCompression='true'"));
+    compresses(a, b).await;
+}
+
+#[tokio::test]
+async fn a_bridge_of_activemq_compresses_in_the_same_way() {
+    let b = ours("b", "");
+    let a = classic("a", &connector(&b, "useCompression='true'"));
+    compresses(a, b).await;
+}
+
 fn why(side: &Side, queue: &str) -> String {
     let Side::Ours(daemon) = side else { panic!("only ours can be asked") };
     let asked = daemon.home().command(&["why", queue, "--brokerUrl", &daemon.url()]).output();

@@ -1,13 +1,8 @@
 //! Messages by their content: what a program wants to say, and what it can read of a message.
 
-use std::io::Read;
-
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::openwire::{Message, MessageClass, PrimitiveMap, Text, Value, WireError};
-
-/// Longest text or body that is inflated for reading.
-pub const INFLATED_BYTES_MAX: u64 = 100 << 20;
+use crate::openwire::{Message, MessageClass, PrimitiveMap, Text, Value, WireError, body};
 
 /// A text message; id, destination and time are given by the producer.
 pub fn text(body: &str) -> Message {
@@ -50,23 +45,9 @@ pub fn text_of(message: &Message) -> Option<String> {
     Some(Text::from_modified_utf8(text)?.to_str().into_owned())
 }
 
-/// The content as it was before compression.
+/// The content as it was before compression, if it can be read.
 pub fn body_of(message: &Message) -> Option<Bytes> {
-    let content = message.content.clone()?;
-    if !message.compressed {
-        return Some(content);
-    }
-    // A bytes message says its length before the compressed part, which may inflate to more.
-    let (limit, deflated) = if message.class == MessageClass::Bytes {
-        let (length, deflated) = content.split_first_chunk::<4>()?;
-        (u64::from(u32::from_be_bytes(*length)), deflated)
-    } else {
-        (INFLATED_BYTES_MAX, &*content)
-    };
-    let mut body = Vec::new();
-    let inflate = flate2::read::ZlibDecoder::new(deflated);
-    inflate.take(limit.min(INFLATED_BYTES_MAX)).read_to_end(&mut body).ok()?;
-    Some(body.into())
+    body::inflated(message, body::INFLATED_BYTES_MAX).ok().flatten()
 }
 
 /// Adds properties; they replace what the message had.

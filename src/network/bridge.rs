@@ -29,7 +29,7 @@ use crate::openwire::{
     BrokerId, BrokerInfo, BrokerSubscriptionInfo, Command, ConnectionId, ConnectionInfo,
     ConsumerId, ConsumerInfo, Destination, KeepAliveInfo, Message, MessageAck, MessageDispatch,
     MessageId, ProducerId, ProducerInfo, RemoveSubscriptionInfo, SessionId, SessionInfo, Text,
-    Throwable, WireError, ack_type,
+    Throwable, WireError, ack_type, body,
 };
 use crate::transport::TcpPath;
 
@@ -541,6 +541,9 @@ impl DemandBridge {
         copy.redelivery_counter = delivery.redelivery_counter;
         copy.broker_out_time = delivery.broker_out_time;
         copy.target_consumer_id = None;
+        if self.options.use_compression {
+            body::compress(&mut copy);
+        }
         copy
     }
 }

@@ -1,9 +1,12 @@
-//! What a message carries, for consoles and command lines. Nothing on a message's way looks at it.
+//! What a message carries, for consoles and command lines. Nothing on a message's way looks at it, but
+//! for a bridge that is to compress.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use flate2::Compression;
 use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
 
 use super::input::Input;
 use super::map::{self, PrimitiveMap, Value};
@@ -45,13 +48,8 @@ impl Body {
     /// # Errors
     /// When the content is not what the message's class and its `compressed` flag say.
     pub fn of(message: &Message, inflated_max: usize) -> Result<Self, BodyError> {
-        let Some(content) = &message.content else { return Ok(Self::None) };
+        let Some(content) = inflated(message, inflated_max)? else { return Ok(Self::None) };
         let class = message.class;
-        let content = match (message.compressed && !content.is_empty(), class) {
-            (false, _) => content.clone(),
-            (true, MessageClass::Bytes) => inflate_told(content, inflated_max)?,
-            (true, _) => inflate(content, inflated_max)?,
-        };
         Self::read(class, content).map_err(|source| BodyError::Malformed { class, source })
     }
 
@@ -84,6 +82,36 @@ impl Body {
             Self::Map(map) => (MessageClass::Map, Some(map.encode()?)),
             Self::Stream(values) => (MessageClass::Stream, Some(map::encode_values(values)?)),
         })
+    }
+}
+
+/// The content of a message as it was before compression.
+///
+/// # Errors
+/// When it is compressed and cannot be inflated, or only to more than `inflated_max` bytes.
+pub fn inflated(message: &Message, inflated_max: usize) -> Result<Option<Bytes>, BodyError> {
+    let Some(content) = &message.content else { return Ok(None) };
+    Ok(Some(match (message.compressed && !content.is_empty(), message.class) {
+        (false, _) => content.clone(),
+        (true, MessageClass::Bytes) => inflate_told(content, inflated_max)?,
+        (true, _) => inflate(content, inflated_max)?,
+    }))
+}
+
+/// Compresses the content of a message, unless it is compressed or has none. A bytes message says the
+/// length in front.
+pub fn compress(message: &mut Message) {
+    let Some(content) = message.content.as_ref().filter(|_| !message.compressed) else { return };
+    let mut out = Vec::with_capacity(content.len() / 2);
+    if message.class == MessageClass::Bytes {
+        let Ok(length) = i32::try_from(content.len()) else { return };
+        out.extend(length.to_be_bytes());
+    }
+    let mut encoder = ZlibEncoder::new(out, Compression::default());
+    // What is written to memory cannot fail; if it did, the message would go as it is.
+    if let Ok(compressed) = encoder.write_all(content).and_then(|()| encoder.finish()) {
+        message.content = Some(compressed.into());
+        message.compressed = true;
     }
 }
 
@@ -130,11 +158,6 @@ fn inflate_told(content: &[u8], limit: usize) -> Result<Bytes, BodyError> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use flate2::Compression;
-    use flate2::write::ZlibEncoder;
-
     use super::*;
 
     fn zlib(bytes: &[u8]) -> Vec<u8> {
@@ -162,6 +185,25 @@ mod tests {
             let message = Message { class, content, ..Message::default() };
             assert_eq!(Body::of(&message, 0).unwrap(), body);
         }
+    }
+
+    #[test]
+    fn what_is_compressed_is_read_as_before_and_not_compressed_again() {
+        let text = Body::Text("again ".repeat(100).as_str().into());
+        let bytes = Body::Bytes(Bytes::from(vec![7; 1000]));
+        for body in [text, bytes] {
+            let (class, content) = body.encode().unwrap();
+            let mut message = Message { class, content, ..Message::default() };
+            compress(&mut message);
+            let once = message.content.clone().unwrap();
+            assert!(message.compressed && once.len() < 100, "{} bytes", once.len());
+            assert_eq!(Body::of(&message, 1000).unwrap(), body);
+            compress(&mut message);
+            assert_eq!(message.content, Some(once));
+        }
+        let mut plain = Message::default();
+        compress(&mut plain);
+        assert!(!plain.compressed);
     }
 
     #[test]

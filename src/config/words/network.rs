@@ -2,7 +2,7 @@
 
 use super::destination::{DESTINATIONS, lacks};
 use super::security::TLS_HOLDER;
-use super::standing::{ADVISORY, COMPRESSION, JMX, JVM, RESENT, SECURITY, SERVED};
+use super::standing::{ADVISORY, JMX, JVM, RESENT, SECURITY, SERVED};
 use crate::base::uri::Uri;
 use crate::config::element::Element;
 use crate::config::error::Fault;
@@ -102,7 +102,7 @@ pub(super) static NETWORK_CONNECTOR: Words<Draft> = Words {
         set!("checkDuplicateMessagesOnDuplex", value::boolean =>
             options.check_duplicate_messages_on_duplex, RESENT),
         set!("useVirtualDestSubs", value::boolean => options.use_virtual_dest_subs, SERVED),
-        set!("useCompression", value::boolean => options.use_compression, COMPRESSION),
+        set!("useCompression", value::boolean => options.use_compression, SERVED),
         set!("advisoryForFailedForward", value::boolean =>
             options.advisory_for_failed_forward, ADVISORY),
         set!("gcDestinationViews", value::boolean => options.gc_destination_views, JMX),

@@ -53,7 +53,6 @@ pub(in crate::config) const RESENT: Standing =
     NoEffect("what a bridge sends again is always recognised");
 pub(in crate::config) const BRIDGE_START: Standing =
     NoEffect("bridges never hold up the start of the broker");
-pub(in crate::config) const COMPRESSION: Standing = NotServed("bodies travel as they were sent");
 pub(in crate::config) const REPLAY: Standing =
     NotServed("messages go back as soon as nobody takes them here");
 pub(in crate::config) const SCHEDULER_STORE: Standing =
