@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use openwired::client::{
     AckMode, BrokerUrl, Connection, Consumer, Credentials, ProducerOptions, Subscription, message,
 };
-use openwired::openwire::{Destination, DestinationKind, Message};
+use openwired::openwire::{Command, Destination, DestinationKind, Message, Value};
 use support::activemq::ActiveMq;
 use support::daemon::Daemon;
 use support::proxy::Proxy;
@@ -246,6 +246,74 @@ async fn duplex_from_activemq() {
     let b = ours("b", "");
     let a = classic("a", &connector(&b, "duplex='true'"));
     both_ways(&a, &b).await;
+}
+
+/// The next bridge that a broker tells of: whether it has started, whether the peer began it, and the peer.
+async fn told(consumer: &Consumer) -> (Option<Value>, Option<Value>, String) {
+    let message = consumer.receive(SOON).await.unwrap().expect("nothing of a bridge");
+    let Some(Command::BrokerInfo(peer)) = &message.data_structure else { panic!("{message:?}") };
+    assert!(peer.network_properties.is_none(), "they have passwords in them");
+    let property = |name| message::property(&message, name);
+    (
+        property("started"),
+        property("createdByDuplex"),
+        peer.broker_name.as_ref().unwrap().to_string(),
+    )
+}
+
+async fn bridges_are_told_of(a: Side, b: Side) {
+    let yes_no = |value| Some(Value::Boolean(value));
+    let bridges = Subscription::to(Destination::topic("ActiveMQ.Advisory.NetworkBridge"));
+    let (at_a, at_b) = (connect(&a, None).await, connect(&b, None).await);
+    let here = consumer(&at_a, &bridges).await;
+    assert_eq!(told(&here).await, (yes_no(true), yes_no(false), "b".to_owned()));
+    let there = consumer(&at_b, &bridges).await;
+    assert_eq!(told(&there).await, (yes_no(true), yes_no(true), "a".to_owned()));
+    let late = consumer(&at_a, &bridges).await;
+    assert_eq!(told(&late).await, (yes_no(true), yes_no(false), "b".to_owned()));
+    drop(b);
+    let mut last = told(&here).await;
+    // What is there ActiveMQ says to all when somebody comes.
+    while matches!(a, Side::Classic(_)) && last.0 == yes_no(true) {
+        last = told(&here).await;
+    }
+    assert_eq!(last, (yes_no(false), None, "b".to_owned()));
+}
+
+#[tokio::test]
+async fn a_bridge_that_starts_or_stops_is_told_of() {
+    let b = ours("b", "");
+    let a = ours("a", &connector(&b, "duplex='true'"));
+    bridges_are_told_of(a, b).await;
+}
+
+#[tokio::test]
+async fn activemq_tells_the_same_of_bridges() {
+    let b = ours("b", "");
+    let a = classic("a", &connector(&b, "duplex='true'"));
+    bridges_are_told_of(a, b).await;
+}
+
+/// A peer refuses what is too much for it; where that is asked for, it is told, with the message.
+#[tokio::test]
+async fn what_a_peer_refuses_is_told_of() {
+    let full = "<systemUsage><systemUsage sendFailIfNoSpace='true'>\
+        <memoryUsage><memoryUsage limit='64kb'/></memoryUsage></systemUsage></systemUsage>";
+    let b = ours("b", full);
+    let a = ours("a", &connector(&b, "advisoryForFailedForward='true'"));
+    let (from, to) = (connect(&a, None).await, connect(&b, None).await);
+    let failures = Destination::topic("ActiveMQ.Advisory.NetworkBridge.ForwardFailure");
+    let failures = consumer(&from, &Subscription::to(failures)).await;
+    let queue = Destination::queue("large");
+    let slow = Subscription { prefetch: Some(1), ..Subscription::to(queue.clone()) };
+    let _slow = consumer(&to, &slow).await;
+    let body = "x".repeat(20_000);
+    send(&from, &queue, (0..10).map(|_| body.clone())).await;
+    let failed = failures.receive(SOON).await.unwrap().expect("nothing failed");
+    let Some(Command::Message(refused)) = &failed.data_structure else { panic!("{failed:?}") };
+    assert_eq!(message::text_of(refused), Some(body));
+    let Some(Value::String(cause)) = message::property(&failed, "cause") else { panic!() };
+    assert!(cause.to_string().contains("Usage Manager"), "{cause}");
 }
 
 /// What comes over a bridge that is to compress is compressed, and reads as it was sent.

@@ -309,6 +309,9 @@ impl Broker {
                 }
             }
         }
+        if may_hear(listener, "NetworkBridge") {
+            all.extend(self.bridges.present());
+        }
         all
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Outbox;
+use super::bridge_advisory::public;
 use super::options::plugin::NamePattern;
 use crate::openwire::{BrokerId, BrokerInfo, ConnectionControl, Text};
 
@@ -135,14 +136,7 @@ impl Cluster {
     pub fn joined(&self, peer: &BrokerInfo) {
         let mut state = self.state.lock();
         let id = peer.broker_id.as_deref().cloned().unwrap_or_default();
-        // What else a peer said, such as the properties of its bridge, is nobody's business.
-        let public = BrokerInfo {
-            broker_id: peer.broker_id.clone(),
-            broker_name: peer.broker_name.clone(),
-            broker_url: peer.broker_url.clone(),
-            ..BrokerInfo::default()
-        };
-        state.peers.entry(id).or_insert((public, 0)).1 += 1;
+        state.peers.entry(id).or_insert_with(|| (public(peer), 0)).1 += 1;
         let Some(url) = url_of(peer) else { return };
         let name = shown(&peer.broker_name);
         for told in state.connectors.values_mut() {

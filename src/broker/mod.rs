@@ -21,6 +21,7 @@
 mod advisory;
 pub mod arrivals;
 pub mod backlog;
+mod bridge_advisory;
 pub mod client;
 pub mod cluster;
 pub mod dead_letter;
@@ -62,6 +63,7 @@ use parking_lot::Mutex;
 
 use self::advisory::Advisories;
 use self::arrivals::Arrivals;
+use self::bridge_advisory::Bridges;
 use self::cluster::Cluster;
 use self::dead_letter::Discarding;
 use self::forwarding::Forwarding;
@@ -124,6 +126,7 @@ pub struct Broker {
     advisories: Advisories,
     scheduler: Scheduler,
     cluster: Cluster,
+    bridges: Bridges,
     clients: Mutex<Clients>,
     durables: Mutex<HashMap<DurableKey, Arc<Durable>>>,
     /// XA branches, which any connection may end.
@@ -182,6 +185,7 @@ impl Broker {
             advisories: Advisories::new(options.advisory_support, &ids.generate()),
             scheduler,
             cluster: Cluster::default(),
+            bridges: Bridges::default(),
             clients: Mutex::default(),
             durables: Mutex::default(),
             branches: Mutex::default(),

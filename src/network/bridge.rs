@@ -57,6 +57,16 @@ pub enum Role {
     Responder,
 }
 
+/// The broker at the other end.
+#[derive(Debug, Clone, Copy)]
+pub struct Remote<'a> {
+    pub info: &'a BrokerInfo,
+    /// OpenWire version agreed on.
+    pub version: u8,
+    /// Of its socket, for those who look after the network.
+    pub address: &'a str,
+}
+
 /// How a bridge finds out that its peer is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watch {
@@ -72,6 +82,8 @@ struct Sent {
     consumer: i64,
     message_id: Option<MessageId>,
     destination: Option<Arc<Destination>>,
+    /// Kept where somebody is to be told if it is refused.
+    message: Option<Arc<Message>>,
 }
 
 /// One subscription here.
@@ -125,8 +137,8 @@ pub struct DemandBridge {
     asked_at: Option<Instant>,
     /// When to ask the system, while the peer owes an answer.
     check_at: Instant,
-    /// The peer, while clients are told of it.
-    joined: Option<BrokerInfo>,
+    /// The peer, while clients are told of it, and the number that the bridge to it has for that.
+    joined: Option<(BrokerInfo, u64)>,
 }
 
 impl DemandBridge {
@@ -138,11 +150,11 @@ impl DemandBridge {
         broker: &Arc<Broker>,
         outbox: &Arc<Outbox>,
         options: &Arc<NetworkOptions>,
-        remote: &BrokerInfo,
-        version: u8,
+        remote: Remote<'_>,
         role: Role,
         status: Arc<Status>,
     ) -> Result<Self, Refusal> {
+        let Remote { info: remote, version, address: remote_address } = remote;
         let name = |name: &Option<Text>| name.as_ref().map(ToString::to_string).unwrap_or_default();
         let ends = Ends {
             local_id: Arc::clone(broker.id()),
@@ -190,13 +202,15 @@ impl DemandBridge {
             check_at: Instant::now(),
             joined: None,
         };
+        let created_by_duplex = matches!(role, Role::Responder);
         bridge.introduce(&at_peer, version, role);
         let durables = bridge.left_behind();
         let mut changes = Vec::new();
         bridge.demand.start(durables, &mut changes);
         bridge.apply(changes);
         broker.cluster().joined(remote);
-        bridge.joined = Some(remote.clone());
+        let number = broker.bridge_started(remote, created_by_duplex, remote_address);
+        bridge.joined = Some((remote.clone(), number));
         Ok(bridge)
     }
 
@@ -419,6 +433,9 @@ impl DemandBridge {
     fn answered(&mut self, id: i32, refused: Option<&Throwable>) -> bool {
         self.proved();
         let Some(sent) = self.sent.remove(&id) else { return false };
+        if let (Some(message), Some(why)) = (&sent.message, refused) {
+            self.broker.forward_failed(message, why);
+        }
         let Some(flow) = self.flows.get_mut(&sent.consumer) else { return true };
         flow.unanswered = flow.unanswered.saturating_sub(1);
         let consumer = flow.info.consumer_id.clone();
@@ -608,6 +625,7 @@ impl Bridge for DemandBridge {
             consumer: id.value,
             message_id: message.message_id.clone(),
             destination: delivery.destination.clone(),
+            message: self.options.advisory_for_failed_forward.then(|| Arc::clone(message)),
         };
         if copy.response_required && !planted_bug!("ack-before-answer") {
             if let Some(flow) = self.flows.get_mut(&id.value) {
@@ -633,7 +651,8 @@ impl Bridge for DemandBridge {
                 flow.unanswered = flow.unanswered.saturating_sub(1);
             }
         }
-        let sent = Sent { consumer: 0, message_id: id, destination: delivery.destination.clone() };
+        let destination = delivery.destination.clone();
+        let sent = Sent { consumer: 0, message_id: id, destination, message: None };
         let cause = Throwable::new("java.io.IOException", &why.to_string());
         let consumer = Some(Arc::clone(&delivery.consumer_id));
         self.acknowledge(&ack(consumer, &sent, ack_type::POISON, Some(cause)));
@@ -675,7 +694,8 @@ impl DemandBridge {
     /// Idempotent.
     fn end(&mut self) {
         self.client.close(NOT_SEEN);
-        if let Some(peer) = self.joined.take() {
+        if let Some((peer, number)) = self.joined.take() {
+            self.broker.bridge_stopped(number);
             self.broker.cluster().left(&peer, self.broker.is_stopping());
         }
     }

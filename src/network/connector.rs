@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::bridge::{DemandBridge, Role, Watch};
+use super::bridge::{DemandBridge, Remote, Role, Watch};
 use super::discovery::{Discovery, Group, Pace, group as group_of};
 use super::multicast::Channel;
 use super::options::{NetworkConnector, NetworkOptions};
@@ -219,8 +219,7 @@ impl Supervisor {
             &self.broker,
             &outbox,
             &self.options,
-            &info,
-            dialled.format.version,
+            Remote { info: &info, version: dialled.format.version, address: &address },
             Role::Initiator { properties, watch },
             Arc::clone(&self.status),
         );

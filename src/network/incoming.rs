@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::bridge::{DemandBridge, Role, durable_subscriptions, is_same};
+use super::bridge::{DemandBridge, Remote, Role, durable_subscriptions, is_same};
 use super::properties;
 use super::status::{Board, State, Status};
 use crate::broker::{Broker, Outbox, Refusal};
@@ -56,8 +56,7 @@ impl Bridges for Incoming {
             &self.broker,
             outbox,
             &options,
-            info,
-            version,
+            Remote { info, version, address: remote_address },
             Role::Responder,
             Arc::clone(&status),
         )?;

@@ -2,7 +2,7 @@
 
 use super::destination::{DESTINATIONS, lacks};
 use super::security::TLS_HOLDER;
-use super::standing::{ADVISORY, JMX, JVM, RESENT, SECURITY, SERVED};
+use super::standing::{JMX, JVM, RESENT, SECURITY, SERVED};
 use crate::base::uri::Uri;
 use crate::config::element::Element;
 use crate::config::error::Fault;
@@ -104,7 +104,7 @@ pub(super) static NETWORK_CONNECTOR: Words<Draft> = Words {
         set!("useVirtualDestSubs", value::boolean => options.use_virtual_dest_subs, SERVED),
         set!("useCompression", value::boolean => options.use_compression, SERVED),
         set!("advisoryForFailedForward", value::boolean =>
-            options.advisory_for_failed_forward, ADVISORY),
+            options.advisory_for_failed_forward, SERVED),
         set!("gcDestinationViews", value::boolean => options.gc_destination_views, JMX),
         set!("gcSweepTime", value::millis => options.gc_sweep_time, JMX),
         set!("useBrokerNamesAsIdSeed", value::boolean =>

@@ -70,7 +70,6 @@ pub(in crate::config) const QUERY: Standing =
 pub(in crate::config) const SHARED_BUFFER: Standing = NoEffect("each topic keeps its own messages");
 pub(in crate::config) const LINK_STEALING: Standing =
     NotServed("a second connection with a client id in use is refused");
-pub(in crate::config) const ADVISORY: Standing = NotServed("that advisory is not sent");
 pub(in crate::config) const CACHED: Standing =
     NoEffect("a temporary destination costs nothing to be made again");
 pub(in crate::config) const PER_MESSAGE: Standing =
