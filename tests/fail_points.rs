@@ -1,5 +1,5 @@
 //! A real daemon that ends at each named place of the store and of transactions: what was confirmed is
-//! there when it starts again, and what was confirmed as gone is not.
+//! there when it starts again, or when a slave takes its place, and what was confirmed as gone is not.
 
 #![expect(clippy::unwrap_used, reason = "a failure fails the test")]
 
@@ -8,6 +8,7 @@ mod peer;
 mod support;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use openwired::openwire::{
 use peer::Peer;
 use support::daemon::{Home, port_in};
 use support::process::Process;
+use tempfile::TempDir;
 
 /// The places, and how often the process comes by before it ends there, at least and at most. It comes by
 /// some of them while it starts.
@@ -51,7 +53,10 @@ const PLACES: [(&str, u64, u64); 23] = [
 ];
 /// Rounds of the load after which the broker must have come to the place.
 const ROUNDS: i64 = 400;
+const ROUNDS_BEFORE_TAKEOVER: usize = 50;
 const SOON: Duration = Duration::from_secs(20);
+/// What a slave says.
+const WAITS: &str = "This broker is now in slave mode";
 
 /// What a client was told of a message, or did with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,13 +80,25 @@ struct Ledger {
 
 type Shared = Arc<Mutex<Ledger>>;
 
-fn configuration() -> String {
-    r#"<broker xmlns="http://activemq.apache.org/schema/core" brokerName="test" dataDirectory="${activemq.data}">
-  <persistenceAdapter><kahaDB directory="${activemq.data}/kahadb" journalMaxFileLength="64kb"/></persistenceAdapter>
+/// Who goes on with the store of a daemon that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Successor {
+    /// Another one that is started then.
+    Restarted,
+    /// One that followed it.
+    Slave,
+}
+
+/// An installation whose store lies in `store`.
+fn home(store: &Path) -> Home {
+    let store = store.display();
+    Home::new(&format!(
+        r#"<broker xmlns="http://activemq.apache.org/schema/core" brokerName="test" dataDirectory="${{activemq.data}}">
+  <persistenceAdapter><kahaDB directory="{store}" journalMaxFileLength="64kb"/></persistenceAdapter>
   <transportConnectors><transportConnector name="openwire" uri="tcp://127.0.0.1:0"/></transportConnectors>
 </broker>
 "#
-    .to_owned()
+    ))
 }
 
 async fn connect(port: u16) -> Connection {
@@ -215,26 +232,61 @@ async fn drain(session: &Session, queue: &str) -> Vec<i64> {
     }
 }
 
-/// Ends a daemon at one place, starts another one, and compares.
-async fn end_at(place: &str, count: u64) {
-    let home = Home::new(&configuration());
+/// The port of a daemon, once it is master.
+fn serving(broker: &Process) -> u16 {
+    port_in(&broker.wait_for("Listening for connections at: "))
+}
+
+/// Works with the broker until that ends, or all is done, which it says.
+fn load(port: u16, ledger: &Shared) -> impl Future<Output = bool> + use<> {
+    let moving = tokio::spawn(flow(port, Arc::clone(ledger)));
+    let preparing = tokio::spawn(branches(port, Arc::clone(ledger)));
+    async { matches!(tokio::join!(moving, preparing), (Ok(Some(())), Ok(()))) }
+}
+
+/// Ends a daemon at one place, has another one go on, and compares.
+async fn end_at(place: &str, count: u64, successor: Successor) {
+    let directory = TempDir::with_prefix("openwired-store-").unwrap();
+    let store = directory.path().join("kahadb");
+    let (first, second) = (home(&store), home(&store));
     let ledger = Shared::default();
-    let mut command = home.command(&["console"]);
-    let mut broker =
-        Process::start(command.env("OPENWIRED_FAIL_POINT", format!("{place}={count}")));
+    let start = |home: &Home| Process::start(&mut home.command(&["console"]));
+    let start_failing = |home: &Home| {
+        let mut command = home.command(&["console"]);
+        Process::start(command.env("OPENWIRED_FAIL_POINT", format!("{place}={count}")))
+    };
+    let mut next = None;
+    // An epoch is claimed by one that starts, or that takes the place of a master.
+    let mut ended = if place.starts_with("epoch.") && successor == Successor::Slave {
+        let mut master = start(&first);
+        let port = serving(&master);
+        let slave = start_failing(&second);
+        slave.wait_for(WAITS);
+        let load = load(port, &ledger);
+        while ledger.lock().unwrap().flow.len() < ROUNDS_BEFORE_TAKEOVER {
+            tokio::task::yield_now().await;
+        }
+        master.kill();
+        load.await;
+        slave
+    } else {
+        start_failing(&first)
+    };
     if !place.starts_with("epoch.") {
-        let port = port_in(&broker.wait_for("Listening for connections at: "));
-        let moving = tokio::spawn(flow(port, Arc::clone(&ledger)));
-        let preparing = tokio::spawn(branches(port, Arc::clone(&ledger)));
-        let done = tokio::join!(moving, preparing);
-        let survived = matches!(done, (Ok(Some(())), Ok(())));
+        let port = serving(&ended);
+        if successor == Successor::Slave {
+            let slave = start(&second);
+            slave.wait_for(WAITS);
+            next = Some(slave);
+        }
+        let survived = load(port, &ledger).await;
         assert!(!survived, "the broker never came to {place} for the {count}th time");
     }
-    let status = broker.wait();
-    assert_eq!(status.code(), None, "it was killed at {place}: {}", broker.said());
+    let status = ended.wait();
+    assert_eq!(status.code(), None, "it was killed at {place}: {}", ended.said());
 
-    let mut broker = Process::start(&mut home.command(&["console"]));
-    let port = port_in(&broker.wait_for("Listening for connections at: "));
+    let mut broker = next.unwrap_or_else(|| start(&first));
+    let port = serving(&broker);
     let recovered = recover(port).await;
     let session = connect(port).await.session(AckMode::Auto).await.unwrap();
     let flowing = drain(&session, "FLOW").await;
@@ -254,7 +306,7 @@ async fn end_at(place: &str, count: u64) {
             Fate::Left => found == (0, 0),
             Fate::Moved => found == (0, 1),
         };
-        assert!(is_right, "{place}: #{number}, {fate:?}: {found:?}");
+        assert!(is_right, "{place}, {successor:?}: #{number}, {fate:?}: {found:?}");
     }
     for (number, fate) in &ledger.dead {
         let found = count(&expiring, number) + count(&dead, number);
@@ -274,18 +326,18 @@ async fn end_at(place: &str, count: u64) {
     assert!(broker.terminate().success());
 }
 
-/// Ends daemons at places of one kind, each so often.
+/// Ends daemons at places of one kind, each so often, half of them followed by a slave.
 async fn end_at_each(kind: &str) {
     let times: usize =
-        std::env::var("STORE_SOAK").ok().and_then(|times| times.parse().ok()).unwrap_or(2);
+        std::env::var("STORE_SOAK").ok().and_then(|times| times.parse().ok()).unwrap_or(8);
     let given = std::env::var("STORE_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = given.unwrap_or_else(|| fastrand::u64(..) >> 16);
     println!("STORE_SEED={seed}");
     let mut dice = fastrand::Rng::with_seed(seed);
     let mut ends = 0;
     for (place, least, most) in PLACES.iter().filter(|(place, ..)| place.starts_with(kind)) {
-        for _ in 0..times {
-            end_at(place, dice.u64(*least..=*most)).await;
+        for successor in [Successor::Restarted, Successor::Slave].into_iter().cycle().take(times) {
+            end_at(place, dice.u64(*least..=*most), successor).await;
             ends += 1;
         }
     }
