@@ -49,14 +49,15 @@ impl Bridges {
 }
 
 impl Broker {
-    /// A bridge to `peer` at `remote_address` is there; `created_by_duplex` where the peer began it. Returns
-    /// its number, for [`Self::bridge_stopped`].
+    /// A bridge to `peer` at `remote_address` is there; `created_by_duplex` where the peer began it. Clients
+    /// that are to know of the peer are told, too. Returns its number, for [`Self::bridge_stopped`].
     pub fn bridge_started(
         &self,
         peer: &BrokerInfo,
         created_by_duplex: bool,
         remote_address: &str,
     ) -> u64 {
+        self.cluster.joined(peer);
         let remote_address = remote_address.to_owned();
         let started = Started { peer: public(peer), created_by_duplex, remote_address };
         let number = {
@@ -73,6 +74,7 @@ impl Broker {
     pub fn bridge_stopped(&self, number: u64) {
         let stopped = self.bridges.started.lock().remove(&number);
         if let Some(Started { peer, .. }) = stopped {
+            self.cluster.left(&peer, self.is_stopping());
             self.tell(|| about(&peer, vec![("started", Value::Boolean(false))]));
         }
     }

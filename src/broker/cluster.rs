@@ -133,7 +133,7 @@ impl Cluster {
     }
 
     /// A bridge to a broker has come.
-    pub fn joined(&self, peer: &BrokerInfo) {
+    pub(super) fn joined(&self, peer: &BrokerInfo) {
         let mut state = self.state.lock();
         let id = peer.broker_id.as_deref().cloned().unwrap_or_default();
         state.peers.entry(id).or_insert_with(|| (public(peer), 0)).1 += 1;
@@ -147,7 +147,7 @@ impl Cluster {
     }
 
     /// A bridge that has come is gone. Nobody is told if this broker itself is `stopping`.
-    pub fn left(&self, peer: &BrokerInfo, stopping: bool) {
+    pub(super) fn left(&self, peer: &BrokerInfo, stopping: bool) {
         let mut state = self.state.lock();
         let id = peer.broker_id.as_deref().cloned().unwrap_or_default();
         if let Some((_, bridges)) = state.peers.get_mut(&id) {

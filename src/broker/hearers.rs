@@ -28,12 +28,9 @@ impl Hearers {
     ) -> Self {
         match policy {
             Some(DispatchPolicy::ClientIdFilter { ptp_client_id, ptp_suffix }) => {
-                let properties = message.marshalled_properties.as_deref().unwrap_or_default();
-                let named = match get(properties, ptp_client_id) {
-                    _ if properties.is_empty() => None,
-                    Ok(value) => value,
-                    Err(_) => None,
-                };
+                let properties =
+                    message.marshalled_properties.as_deref().filter(|it| !it.is_empty());
+                let named = properties.and_then(|it| get(it, ptp_client_id).ok().flatten());
                 match named {
                     None | Some(Value::Null) => Self::All,
                     Some(Value::String(name)) if to.to_string().ends_with(ptp_suffix) => {

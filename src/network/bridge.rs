@@ -137,8 +137,8 @@ pub struct DemandBridge {
     asked_at: Option<Instant>,
     /// When to ask the system, while the peer owes an answer.
     check_at: Instant,
-    /// The peer, while clients are told of it, and the number that the bridge to it has for that.
-    joined: Option<(BrokerInfo, u64)>,
+    /// The number of the bridge, while others are told of it.
+    told: Option<u64>,
 }
 
 impl DemandBridge {
@@ -200,7 +200,7 @@ impl DemandBridge {
             proved_at: Instant::now(),
             asked_at: None,
             check_at: Instant::now(),
-            joined: None,
+            told: None,
         };
         let created_by_duplex = matches!(role, Role::Responder);
         bridge.introduce(&at_peer, version, role);
@@ -208,9 +208,7 @@ impl DemandBridge {
         let mut changes = Vec::new();
         bridge.demand.start(durables, &mut changes);
         bridge.apply(changes);
-        broker.cluster().joined(remote);
-        let number = broker.bridge_started(remote, created_by_duplex, remote_address);
-        bridge.joined = Some((remote.clone(), number));
+        bridge.told = Some(broker.bridge_started(remote, created_by_duplex, remote_address));
         Ok(bridge)
     }
 
@@ -694,9 +692,8 @@ impl DemandBridge {
     /// Idempotent.
     fn end(&mut self) {
         self.client.close(NOT_SEEN);
-        if let Some((peer, number)) = self.joined.take() {
+        if let Some(number) = self.told.take() {
             self.broker.bridge_stopped(number);
-            self.broker.cluster().left(&peer, self.broker.is_stopping());
         }
     }
 }
