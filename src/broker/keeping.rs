@@ -39,6 +39,18 @@ pub struct Stores {
     pub temp_limit_bytes: u64,
 }
 
+/// What there is room for in the temporary store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TemporaryRoom {
+    Free,
+    /// It takes more, but who can wait should.
+    Congested,
+    /// There is soon.
+    Opening,
+    /// There is no such store, or `tempUsage` or the disk is used up.
+    Nothing,
+}
+
 impl Stores {
     /// A name for what holds `destination`, where that is stored: temporary and advisory destinations
     /// are not. It is in the journal before anybody can send to it.
@@ -77,11 +89,25 @@ impl Stores {
         self.journal.is_some() && !self.dispatch_topics_first
     }
 
+    /// What the temporary store can do for messages that memory is too short for. The first who asks has
+    /// it opened.
+    pub fn temporary_room(&self) -> TemporaryRoom {
+        let Some(temporary) = &self.temporary else { return TemporaryRoom::Nothing };
+        match temporary.opened() {
+            None if temporary.has_failed() => TemporaryRoom::Nothing,
+            None => TemporaryRoom::Opening,
+            Some(store) if store.written_bytes() >= self.temp_limit_bytes => TemporaryRoom::Nothing,
+            Some(store) => match store.pressure() {
+                Pressure::Free => TemporaryRoom::Free,
+                Pressure::Congested => TemporaryRoom::Congested,
+                Pressure::Full => TemporaryRoom::Nothing,
+            },
+        }
+    }
+
     /// Whether the temporary store takes more.
     pub fn has_temporary_room(&self) -> bool {
-        self.temporary.as_ref().and_then(Temporary::opened).is_some_and(|store| {
-            store.pressure() == Pressure::Free && store.written_bytes() < self.temp_limit_bytes
-        })
+        matches!(self.temporary_room(), TemporaryRoom::Free | TemporaryRoom::Congested)
     }
 
     /// Bytes that the temporary store takes.

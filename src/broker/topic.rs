@@ -117,6 +117,16 @@ impl TopicCell {
         self.waiting_bytes.load(Ordering::Relaxed)
     }
 
+    /// Whether nothing that waits for its consumers has to be in memory.
+    pub fn spools(&self) -> bool {
+        let topic = self.topic.lock();
+        let spools = |it: &Arc<Subscription>| match &it.role {
+            Role::Topic(flow) => flow.lock().may_spool(),
+            Role::Queue(_) | Role::Browser(_) | Role::Durable(_) => false,
+        };
+        topic.durables.is_empty() && topic.consumers.iter().all(spools)
+    }
+
     fn hearers(&self, topic: &Topic, message: &Message) -> Hearers {
         let consumers = topic.consumers.iter().map(|consumer| &*consumer.info);
         let all = consumers.chain(topic.durables.iter().map(|durable| &*durable.info));

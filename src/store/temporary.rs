@@ -28,6 +28,7 @@ pub struct Temporary {
     clock: Arc<dyn Clock>,
     journal: Arc<OnceLock<Journal>>,
     opening: AtomicBool,
+    failed: Arc<AtomicBool>,
     changed: Arc<Notify>,
 }
 
@@ -41,13 +42,19 @@ impl Temporary {
             clock,
             journal: Arc::default(),
             opening: AtomicBool::new(false),
+            failed: Arc::default(),
             changed: Arc::default(),
         }
     }
 
-    /// Wakes when the store was opened.
+    /// Wakes when there may be room, or no more hope of it.
     pub fn changed(&self) -> &Notify {
-        &self.changed
+        self.journal.get().map_or(&self.changed, Journal::changed)
+    }
+
+    /// Whether it cannot be opened.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     /// The store, if it is open.
@@ -63,20 +70,23 @@ impl Temporary {
         if !self.opening.swap(true, Ordering::AcqRel) {
             let (directory, clock) = (self.directory.clone(), Arc::clone(&self.clock));
             let (options, place) = (self.options.clone(), Arc::clone(&self.journal));
-            let changed = Arc::clone(&self.changed);
-            std::thread::spawn(move || match open(&directory, &options, clock) {
-                Ok(journal) => {
-                    tracing::info!(
-                        "memory is short: non-persistent messages go to {}",
-                        directory.display()
-                    );
-                    // Set once: `opening` lets only one thread come here.
-                    place.get_or_init(|| journal);
-                    changed.notify_waiters();
+            let (failed, changed) = (Arc::clone(&self.failed), Arc::clone(&self.changed));
+            std::thread::spawn(move || {
+                match open(&directory, &options, clock) {
+                    Ok(journal) => {
+                        tracing::info!(
+                            "memory is short: non-persistent messages go to {}",
+                            directory.display()
+                        );
+                        // Set once: `opening` lets only one thread come here.
+                        place.get_or_init(|| journal);
+                    }
+                    Err(failure) => {
+                        tracing::error!("non-persistent messages stay in memory: {failure}");
+                        failed.store(true, Ordering::Release);
+                    }
                 }
-                Err(failure) => {
-                    tracing::error!("non-persistent messages stay in memory: {failure}");
-                }
+                changed.notify_waiters();
             });
         }
         None

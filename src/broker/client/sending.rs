@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Client, removal_of};
 use crate::base::bug::planted_bug;
+use crate::broker::keeping::TemporaryRoom;
 use crate::broker::refusal::Refusal;
 use crate::broker::region::Cell;
 use crate::broker::{Broker, why};
@@ -132,12 +133,16 @@ impl Broker {
     /// What messages for this destination have to wait for.
     fn shortage(&self, destination: &Destination, persistent: bool) -> Option<Shortage> {
         // What memory cannot hold goes to the temporary store.
-        let spills = !persistent
-            && destination.is_queue()
-            && self.memory.is_full()
-            && self.stores.has_temporary_room();
-        if !spills && self.is_full_for(destination) {
-            return Some(Shortage::Memory);
+        let spills = !persistent && self.memory.is_full() && self.spills(destination);
+        match spills.then(|| self.stores.temporary_room()) {
+            Some(TemporaryRoom::Free) => return None,
+            Some(TemporaryRoom::Congested | TemporaryRoom::Opening) => {
+                return Some(Shortage::Writing);
+            }
+            Some(TemporaryRoom::Nothing) | None if self.is_full_for(destination) => {
+                return Some(Shortage::Memory);
+            }
+            Some(TemporaryRoom::Nothing) | None => {}
         }
         let journal = self.stores.journal.as_ref().filter(|_| persistent)?;
         if destination.is_temporary() {
@@ -152,6 +157,14 @@ impl Broker {
             }
             Pressure::Free => None,
         }
+    }
+
+    /// Whether what waits at this destination goes to the temporary store when memory is short.
+    fn spills(&self, destination: &Destination) -> bool {
+        destination.members().iter().all(|member| match self.region.get(member) {
+            Some(Cell::Topic(topic)) => topic.spools(),
+            Some(Cell::Queue(_)) | None => true,
+        })
     }
 
     /// What a producer has to wait for, where its destination has it wait.

@@ -90,10 +90,15 @@ impl TopicFlow {
         self.pending.len() + self.spool.len()
     }
 
+    /// Whether what waits may be elsewhere than in memory: how much there is has no other limit.
+    pub fn may_spool(&self) -> bool {
+        self.limit.is_none()
+    }
+
     /// Whether what comes next does not wait in memory. A spool ends when the consumer has all of it.
     fn spools(&self, broker: &Broker) -> bool {
         let short = || broker.is_memory_short() && broker.stores.has_temporary_room();
-        self.limit.is_none() && (!self.spool.is_empty() || short())
+        self.may_spool() && (!self.spool.is_empty() || short())
     }
 
     /// The next message that waits, if it is at hand.

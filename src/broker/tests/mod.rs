@@ -2,6 +2,7 @@
 
 mod random;
 mod scheduled;
+mod spooling;
 mod stored;
 mod virtual_destinations;
 

@@ -11,6 +11,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 
 /**
@@ -35,6 +36,9 @@ public final class Run {
             PersistenceAfterStop.class, PersistenceAfterKill.class, XaRecovery.class, Audit.class,
             Crashes.class, CrashesInTransactions.class,
             TakeoverLife.class, Takeovers.class, Networks.class, ClusterClients.class);
+
+    /** How long what a test opened may take to close. */
+    private static final int END_SECONDS = 120;
 
     private static int passed;
     private static final List<String> failed = new ArrayList<>();
@@ -85,8 +89,15 @@ public final class Run {
         JmsTest test = type.getDeclaredConstructor().newInstance();
         // Another round meets the broker of the first, so it needs names of its own.
         test.begin(name + (round == 0 ? "" : "." + round));
-        Throwable thrown = inTime(test, method, name);
-        test.end();
+        Test annotation = method.getAnnotation(Test.class);
+        int seconds = annotation.seconds() + annotation.secondsPerCycle() * Integer.getInteger("cycles", 0);
+        Throwable thrown = inTime(seconds, name, () -> call(test, method));
+        // A client that is held in the middle of a send cannot be closed either.
+        Throwable left = inTime(END_SECONDS, name + " (end)", () -> {
+            test.end();
+            return null;
+        });
+        thrown = thrown == null ? left : thrown;
         long millis = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start);
         if (thrown == null) {
             passed++;
@@ -96,18 +107,16 @@ public final class Run {
         }
     }
 
-    /** Runs the test in a thread of its own, so that one that hangs is named and left behind. */
-    private static Throwable inTime(JmsTest test, Method method, String name) throws InterruptedException {
-        Test annotation = method.getAnnotation(Test.class);
-        int seconds = annotation.seconds() + annotation.secondsPerCycle() * Integer.getInteger("cycles", 0);
+    /** Runs a part of a test in a thread of its own, so that one that hangs is named and left behind. */
+    private static Throwable inTime(int seconds, String name, Supplier<Throwable> part) throws InterruptedException {
         CompletableFuture<Throwable> end = new CompletableFuture<>();
-        Thread thread = new Thread(() -> end.complete(call(test, method)), name);
+        Thread thread = new Thread(() -> end.complete(part.get()), name);
         thread.setDaemon(true);
         thread.start();
         try {
             return end.get(seconds, TimeUnit.SECONDS);
         } catch (TimeoutException e) {
-            AssertionError hung = new AssertionError("not finished after " + seconds + " s");
+            AssertionError hung = new AssertionError(name + ": not finished after " + seconds + " s");
             hung.setStackTrace(thread.getStackTrace());
             thread.interrupt();
             return hung;
