@@ -19,7 +19,7 @@ use crate::openwire::{ConsumerInfo, Destination, Message};
 use crate::store::temporary::Temporary;
 use crate::store::{
     Add, Entry, Fetched, Group, Journal, Key, Location, Owner, OwnerId, OwnerRecord, Pressure,
-    Ticket,
+    Ticket, Turn,
 };
 
 /// Where messages are kept besides memory.
@@ -289,6 +289,11 @@ impl Broker {
             Some(journal) if wanted => journal.append(Group { wanted, ..Group::default() }),
             _ => Ticket::done(),
         }
+    }
+
+    /// The journal's writer, for a connection that would wait for it alone.
+    pub fn may_write(&self) -> Option<Turn<'_>> {
+        self.stores.journal.as_ref()?.may_write()
     }
 
     /// Does what follows from an event on a queue. Records go to `group`, for the caller to append.

@@ -291,6 +291,7 @@ impl Cleaner {
 
     fn end(&self, mut front: parking_lot::MutexGuard<'_, Front>) -> Ticket {
         front.must_sync();
+        front.ask();
         let ticket = front.end(true);
         self.shared.set_unwritten(front.bytes);
         drop(front);

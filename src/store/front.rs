@@ -20,6 +20,9 @@ type Map<K, V> = HashMap<K, V, RandomState>;
 /// What a change takes in the buffer beside its message, about.
 const ITEM_BYTES: usize = 128;
 
+/// Most that somebody else than the writer's thread writes.
+const ONE_BYTES_MAX: usize = 1 << 20;
+
 /// A change on its way to the disk.
 #[derive(Debug)]
 pub(super) enum Item {
@@ -52,7 +55,10 @@ pub(super) struct Chunk {
 pub(super) struct Taken {
     pub(super) chunks: Vec<Chunk>,
     pub(super) batch: Arc<Batch>,
-    pub(super) wanted: bool,
+    /// How many wait for it, or will.
+    pub(super) waiters: usize,
+    /// The writer's thread is to begin.
+    asked: bool,
     /// Must be synced whatever the strategy is.
     pub(super) must_sync: bool,
 }
@@ -174,9 +180,23 @@ impl Front {
         self.taken.chunks.is_empty()
     }
 
-    /// Whether somebody waits for what is here.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.taken.wanted
+    /// Whether the writer's thread was asked for what is here.
+    pub(super) fn is_asked(&self) -> bool {
+        self.taken.asked
+    }
+
+    pub(super) fn ask(&mut self) {
+        self.taken.asked = true;
+    }
+
+    /// Whether that batch is to be written next.
+    pub(super) fn is_next(&self, batch: &Arc<Batch>) -> bool {
+        Arc::ptr_eq(&self.taken.batch, batch)
+    }
+
+    /// Whether the only one who waits may write it.
+    pub(super) fn is_for_one(&self) -> bool {
+        self.taken.waiters == 1 && !self.taken.asked && self.bytes <= ONE_BYTES_MAX
     }
 
     pub(super) fn take(&mut self) -> Option<Taken> {
@@ -209,8 +229,9 @@ impl Front {
         self.end(group.wanted)
     }
 
+    /// Ends a group that somebody waits for, or not.
     pub(super) fn end(&mut self, wanted: bool) -> Ticket {
-        self.taken.wanted |= wanted;
+        self.taken.waiters += usize::from(wanted);
         Ticket::of(&self.taken.batch)
     }
 

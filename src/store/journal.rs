@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
@@ -22,7 +22,7 @@ use super::front::{Front, OwnerState};
 use super::group::{Entry, Group, OwnerRecord};
 use super::heart;
 use super::keeper::Keeper;
-use super::options::{JournalOptions, LockOptions};
+use super::options::{JournalOptions, LockOptions, SyncStrategy};
 use super::owner::{Fetched, Owner};
 use super::place::{Key, Location, OwnerId};
 use super::reader::Reader;
@@ -32,7 +32,7 @@ use super::replay::Replay;
 use super::segment::{JOURNAL, SEGMENT_BYTES_MAX, SegmentName};
 use super::shared::{Parts, Phase, Pressure, Settings, Shared, Wish};
 use super::ticket::Ticket;
-use super::writer::Writer;
+use super::writer::{self, Writer};
 use crate::base::Activity;
 use crate::base::clock::Clock;
 use crate::openwire::{Destination, Message};
@@ -51,7 +51,20 @@ pub struct Journal {
 #[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
+    /// Not where a test turns it by hand.
+    writer: OnceLock<Arc<Mutex<Writer>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The writer, for the only one who waits.
+#[derive(Debug)]
+pub struct Turn<'a>(MutexGuard<'a, Writer>);
+
+impl Turn<'_> {
+    /// Writes what waits, and tells of it. Takes as long as the disk.
+    pub fn write(mut self) {
+        self.0.turn_for_one();
+    }
 }
 
 /// What a journal is opened with.
@@ -114,7 +127,9 @@ impl Journal {
         let beat = opening.beat;
         let (journal, recovered, hands) = Self::open_by_hand(disk, directory, options, opening)?;
         let Hands { writer, keeper, reader } = hands;
-        journal.spawn("journal-writer", move || writer.run())?;
+        let shared = Arc::clone(&journal.handle.shared);
+        let writer = Arc::clone(journal.handle.writer.get_or_init(|| Arc::new(Mutex::new(writer))));
+        journal.spawn("journal-writer", move || writer::run(&writer, &shared))?;
         journal.spawn("journal-keeper", move || keeper.run())?;
         journal.spawn("journal-reader", move || reader.run())?;
         if let Some(period) = beat {
@@ -218,7 +233,7 @@ impl Journal {
             }
             recovered.owners.sort_by_key(|owner| owner.id);
         }
-        let handle = Handle { shared, threads: Mutex::default() };
+        let handle = Handle { shared, writer: OnceLock::new(), threads: Mutex::default() };
         let journal = Self { handle: Arc::new(handle) };
         Ok((journal, recovered, Hands { writer, keeper, reader }))
     }
@@ -248,8 +263,9 @@ impl Journal {
         *self.shared().on_register.lock() = Some(Box::new(show));
     }
 
-    /// Appends changes. Takes no time and cannot fail: they go to a buffer, and the thread is woken. A
-    /// group without entries is durable when all that was appended before is.
+    /// Appends changes. Takes no time and cannot fail: they go to a buffer, and the thread is woken, at
+    /// the latest when somebody waits. A group without entries is durable when all that was appended
+    /// before is.
     pub fn append(&self, group: Group) -> Ticket {
         let shared = self.shared();
         let mut group = group;
@@ -266,7 +282,8 @@ impl Journal {
             // Nobody is told of what comes after the end.
             return Ticket::never();
         }
-        let wake = front.is_empty() || group.wanted && !front.is_wanted();
+        let wanted = group.wanted;
+        let wake = front.is_empty() && !wanted;
         let ticket = if planted!(shared.disk, SplitGroups) {
             front.push_split(group)
         } else {
@@ -277,7 +294,19 @@ impl Journal {
         if wake {
             shared.work.notify_one();
         }
-        ticket
+        if wanted { ticket.unasked(&self.handle.shared) } else { ticket }
+    }
+
+    /// The writer, if a single one waits for what was appended, nobody has asked for it yet, and nobody
+    /// could share its sync: then it need not wait for another thread. Who takes it must have no lock that
+    /// owners take.
+    pub fn may_write(&self) -> Option<Turn<'_>> {
+        let shared = self.shared();
+        if shared.settings.sync != SyncStrategy::Always || !shared.front.lock().is_for_one() {
+            return None;
+        }
+        let writer = self.handle.writer.get()?.try_lock()?;
+        writer.is_for_one().then_some(Turn(writer))
     }
 
     /// Has the bodies read, in order, by the reader thread, which calls [`Owner::fetched`].

@@ -2,7 +2,7 @@
 //!
 //! * [`options`] is what a configuration can ask of it.
 //! * [`place`] is where a message stands; [`group`] what is written together; [`ticket`] the promise
-//!   that it is durable.
+//!   that it is durable, on which whoever gets it waits, or writes it itself.
 //! * [`owner`] is what the journal tells those whose messages it keeps; [`recovered`] what it held when
 //!   it was opened.
 //! * [`temporary`] is where non-persistent messages go that memory cannot hold.
@@ -64,7 +64,7 @@ pub use disk::{Disk, RealDisk};
 pub use epoch::Locking;
 pub use error::StoreError;
 pub use group::{Add, Branch, Entry, Group, OwnerRecord};
-pub use journal::{Journal, Opening, purge};
+pub use journal::{Journal, Opening, Turn, purge};
 pub use owner::{Fetched, Owner};
 pub use place::{Key, Location, OwnerId};
 pub use recovered::{Recovered, RecoveredOwner, Stored};

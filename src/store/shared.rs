@@ -21,6 +21,7 @@ use super::owner::Owner;
 use super::place::{Key, Location, OwnerId};
 use super::recovery::Sealed;
 use super::segment::SegmentName;
+use super::ticket::Batch;
 use crate::base::Activity;
 
 /// Bytes that may wait to be written before producers are held.
@@ -306,6 +307,16 @@ impl Shared {
 
     pub(super) fn owner(&self, id: OwnerId) -> Option<Arc<dyn Owner>> {
         self.registry.lock().get(&id).and_then(Weak::upgrade)
+    }
+
+    /// Somebody waits for this batch.
+    pub(super) fn ask(&self, batch: &Arc<Batch>) {
+        let mut front = self.front.lock();
+        if front.is_next(batch) && !front.is_asked() {
+            front.ask();
+            drop(front);
+            self.work.notify_one();
+        }
     }
 
     /// The keeper may have something to do.

@@ -1,5 +1,12 @@
-//! The thread that appends: batches to the disk, a sync, a look whether we are still the owner, and
-//! only then the news to those who wait.
+//! What appends: batches to the disk, a sync, a look whether we are still the owner, and only then the
+//! news to those who wait.
+//!
+//! ```text
+//!  append -> front --asked, or 1 ms old--> the writer's thread --turn--> disk -> those who wait
+//!               \--for the only one who waits, before it asks--turn--/
+//! ```
+//!
+//! Whoever takes a turn has the writer's lock, and nobody who has it waits for anything but the disk.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -9,6 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use tracing::error;
 
 use super::audit::Audit;
@@ -56,6 +64,8 @@ pub(super) struct Writer {
     waiting: VecDeque<Encoded>,
     /// Written, and not yet told of.
     unfinished: Unfinished,
+    /// How many waited for what was told last.
+    last_waiters: usize,
     /// Full, and not yet told of.
     rolled: Vec<Sealed>,
     /// Since when something is written that is not synced.
@@ -80,7 +90,7 @@ struct Active {
 struct Unfinished {
     batches: Vec<Arc<Batch>>,
     placed: Vec<Placed>,
-    wanted: bool,
+    waiters: usize,
     must_sync: bool,
 }
 
@@ -109,6 +119,72 @@ struct Encoded {
     /// Messages that came and went, by producer and sequence.
     heard: Vec<(ProducerKey, i64)>,
     next_owner: u64,
+}
+
+/// The life of the writer's thread. It has the writer while it takes a turn.
+pub(super) fn run(writer: &Mutex<Writer>, shared: &Shared) {
+    let mut waiting = false;
+    loop {
+        let due = if waiting { None } else { writer.lock().sync_due() };
+        let sync_due = wait(shared, waiting, due);
+        if shared.phase() == Phase::Ended {
+            return;
+        }
+        let turn = {
+            let mut writer = writer.lock();
+            let turn = writer.observed_turn(sync_due);
+            waiting = !writer.waiting.is_empty();
+            turn
+        };
+        match turn {
+            Ok(Turn::Done) => {}
+            Ok(Turn::NoRoom) => wait_for_room(shared),
+            Err(error) => return shared.fail(error),
+        }
+        let mut writer = writer.lock();
+        if shared.phase() == Phase::Closing && writer.is_idle() {
+            if let Err(error) = shared.activities.writer.during(|| writer.finish()) {
+                shared.fail(error);
+            }
+            return;
+        }
+    }
+}
+
+/// Returns when there is something to do; says whether a sync is due.
+fn wait(shared: &Shared, waiting: bool, sync_due: Option<Instant>) -> bool {
+    let mut linger = None;
+    let mut front = shared.front.lock();
+    while shared.phase() == Phase::Running && !waiting && !front.is_asked() {
+        if !front.is_empty() && linger.is_none() {
+            linger = Some(Instant::now() + LINGER);
+        }
+        let Some(until) = [linger, sync_due].into_iter().flatten().min() else {
+            shared.work.wait(&mut front);
+            continue;
+        };
+        if shared.work.wait_until(&mut front, until).timed_out() {
+            break;
+        }
+    }
+    drop(front);
+    sync_due.is_some_and(|due| due <= Instant::now())
+}
+
+fn wait_for_room(shared: &Shared) {
+    let mut room = shared.room.lock();
+    while room.asked.is_some() && shared.phase() == Phase::Running {
+        shared.ready.wait(&mut room);
+    }
+    let asked = room.asked.filter(|_| shared.phase() == Phase::Closing);
+    drop(room);
+    // The keeper has ended.
+    if let Some(bytes) = asked
+        && let Err(error) = shared.prepare(bytes.max(shared.settings.segment_bytes))
+    {
+        error!("what waits to be stored is lost, and was not confirmed: {error}");
+        shared.enter(Phase::Ended);
+    }
 }
 
 /// How a turn went.
@@ -140,79 +216,49 @@ impl Writer {
             counters,
             waiting: VecDeque::new(),
             unfinished: Unfinished::default(),
+            last_waiters: 0,
             rolled: Vec::new(),
             dirty: None,
             spare: BytesMut::new(),
         }
     }
 
-    /// The life of the thread.
-    pub(super) fn run(mut self) {
-        loop {
-            let sync_due = self.wait();
-            if self.shared.phase() == Phase::Ended {
-                return;
+    /// Whether nobody but the one who waits for the next batch has waited for the last one, so that there
+    /// is no company to be had.
+    pub(super) fn is_for_one(&self) -> bool {
+        self.last_waiters <= 1 && self.waiting.is_empty() && self.shared.phase() == Phase::Running
+    }
+
+    /// A turn of whoever has the writer. The thread goes on where there is no room.
+    pub(super) fn turn_for_one(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        match self.observed_turn(false) {
+            Ok(Turn::Done) => {}
+            Ok(Turn::NoRoom) => {
+                shared.front.lock().ask();
+                shared.work.notify_one();
             }
-            let shared = Arc::clone(&self.shared);
-            let turn = shared.activities.writer.during(|| self.turn(sync_due));
-            if self.spare.capacity() > SPARE_BYTES && self.shared.front.lock().is_empty() {
-                self.spare = BytesMut::new();
-            }
-            match turn {
-                Ok(Turn::Done) => {}
-                Ok(Turn::NoRoom) => self.wait_for_room(),
-                Err(error) => return self.shared.fail(error),
-            }
-            if self.shared.phase() == Phase::Closing && self.is_idle() {
-                if let Err(error) = shared.activities.writer.during(|| self.finish()) {
-                    self.shared.fail(error);
-                }
-                return;
-            }
+            Err(error) => shared.fail(error),
         }
     }
 
-    /// Returns when there is something to do; says whether a sync is due.
-    fn wait(&self) -> bool {
-        let shared = &self.shared;
-        let unsynced_max = match shared.settings.sync {
+    fn observed_turn(&mut self, sync: bool) -> Result<Turn, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let turn = shared.activities.writer.during(|| self.turn(sync));
+        if self.spare.capacity() > SPARE_BYTES && shared.front.lock().is_empty() {
+            self.spare = BytesMut::new();
+        }
+        turn
+    }
+
+    /// When what was written without a sync has to be synced.
+    fn sync_due(&self) -> Option<Instant> {
+        let unsynced_max = match self.shared.settings.sync {
             SyncStrategy::Always => Some(UNSYNCED),
-            SyncStrategy::Periodic => Some(shared.settings.sync_interval),
+            SyncStrategy::Periodic => Some(self.shared.settings.sync_interval),
             SyncStrategy::Never => None,
         };
-        let sync_due = self.dirty.zip(unsynced_max).map(|(since, most)| since + most);
-        let mut linger = None;
-        let mut front = shared.front.lock();
-        while shared.phase() == Phase::Running && self.waiting.is_empty() && !front.is_wanted() {
-            if !front.is_empty() && linger.is_none() {
-                linger = Some(Instant::now() + LINGER);
-            }
-            let Some(until) = [linger, sync_due].into_iter().flatten().min() else {
-                shared.work.wait(&mut front);
-                continue;
-            };
-            if shared.work.wait_until(&mut front, until).timed_out() {
-                break;
-            }
-        }
-        drop(front);
-        sync_due.is_some_and(|due| due <= Instant::now())
-    }
-
-    fn wait_for_room(&self) {
-        let mut room = self.shared.room.lock();
-        while room.asked.is_some() && self.shared.phase() == Phase::Running {
-            self.shared.ready.wait(&mut room);
-        }
-        let asked = room.asked.filter(|_| self.shared.phase() == Phase::Closing);
-        drop(room);
-        // The keeper has ended.
-        if let Some(bytes) = asked
-            && let Err(error) = self.shared.prepare(bytes.max(self.shared.settings.segment_bytes))
-        {
-            error!("what waits to be stored is lost, and was not confirmed: {error}");
-            self.shared.enter(Phase::Ended);
-        }
+        self.dirty.zip(unsynced_max).map(|(since, most)| since + most)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -237,7 +283,7 @@ impl Writer {
         if checked_early {
             self.shared.check_owner()?;
         }
-        let wanted = self.unfinished.wanted;
+        let wanted = self.unfinished.waiters > 0;
         let sync = sync || self.unfinished.must_sync;
         match self.shared.settings.sync {
             SyncStrategy::Always if wanted || sync || self.dirty.is_none() => self.sync()?,
@@ -255,11 +301,11 @@ impl Writer {
 
     fn take(&mut self) {
         let mut front = self.shared.front.lock();
-        let Some(Taken { chunks, batch, wanted, must_sync }) = front.take() else { return };
+        let Some(Taken { chunks, batch, waiters, must_sync, .. }) = front.take() else { return };
         self.shared.set_unwritten(0);
         drop(front);
         self.unfinished.batches.push(batch);
-        self.unfinished.wanted |= wanted;
+        self.unfinished.waiters += waiters;
         self.unfinished.must_sync |= must_sync;
         for chunk in chunks {
             let encoded = self.encode(chunk);
@@ -551,7 +597,8 @@ impl Writer {
 
     /// Tells those who wait, and owners where their messages lie.
     fn tell(&mut self) {
-        let Unfinished { batches, mut placed, .. } = mem::take(&mut self.unfinished);
+        let Unfinished { batches, mut placed, waiters, .. } = mem::take(&mut self.unfinished);
+        self.last_waiters = waiters;
         for batch in batches {
             fail_point!("j.before_ack");
             batch.complete();

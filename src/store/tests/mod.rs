@@ -8,6 +8,7 @@ mod disk_full;
 mod fenced;
 mod followed;
 mod footers;
+mod for_one;
 mod format;
 mod hand;
 mod left;
