@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use support::activemq;
 use support::daemon::Home;
 use support::process::{PATIENCE, Process};
+use support::sides::Kind;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -31,12 +32,6 @@ const NODES: usize = 2;
 const ROUNDS: usize = 2;
 /// Messages that cross between two kills.
 const BETWEEN: usize = 50;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Ours,
-    Classic,
-}
 
 /// Nodes of one kind on one store.
 struct Group {
@@ -114,26 +109,13 @@ fn members(ports: [u16; NODES]) -> String {
 
 fn configuration(kind: Kind, store: &str, bridge: &str, port: u16) -> String {
     let name = if kind == Kind::Ours { "ours" } else { "classic" };
-    format!(
-        r#"<beans xmlns="http://www.springframework.org/schema/beans"
-  xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
-  xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans.xsd
-    http://activemq.apache.org/schema/core http://activemq.apache.org/schema/core/activemq-core.xsd">
-  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="{name}" useJmx="false"
-          dataDirectory="{store}-{port}">
-    {bridge}
-    <persistenceAdapter>
-      <kahaDB directory="{store}">
-        <locker><shared-file-locker lockAcquireSleepInterval="100"/></locker>
-      </kahaDB>
-    </persistenceAdapter>
-    <transportConnectors>
-      <transportConnector name="openwire" uri="tcp://127.0.0.1:{port}"/>
-    </transportConnectors>
-  </broker>
-</beans>
-"#
-    )
+    let attributes = format!("brokerName='{name}' dataDirectory='{store}-{port}'");
+    let inside = format!(
+        "{bridge}<persistenceAdapter><kahaDB directory='{store}'>\
+         <locker><shared-file-locker lockAcquireSleepInterval='100'/></locker>\
+         </kahaDB></persistenceAdapter>"
+    );
+    activemq::configuration(&attributes, &inside, port)
 }
 
 fn free_ports() -> [[u16; NODES]; 2] {

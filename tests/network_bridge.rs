@@ -7,76 +7,13 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use openwired::client::{
-    AckMode, BrokerUrl, Connection, Consumer, Credentials, ProducerOptions, Subscription, message,
-};
+use openwired::client::{AckMode, Connection, Consumer, ProducerOptions, Subscription, message};
 use openwired::openwire::{Command, Destination, DestinationKind, Message, Value};
-use support::activemq::ActiveMq;
 use support::daemon::Daemon;
 use support::proxy::Proxy;
-
-const SOON: Option<Duration> = Some(Duration::from_secs(20));
-const SHORTLY: Option<Duration> = Some(Duration::from_millis(300));
-
-/// A broker of either kind.
-enum Side {
-    Ours(Daemon),
-    Classic(ActiveMq),
-}
-
-impl Side {
-    fn url(&self) -> String {
-        match self {
-            Self::Ours(daemon) => daemon.url(),
-            Self::Classic(broker) => broker.url(),
-        }
-    }
-}
-
-fn ours(name: &str, inside: &str) -> Side {
-    Side::Ours(Daemon::with(&support::daemon::named_configuration(name, inside, 0)))
-}
-
-/// One that keeps its messages.
-fn stored(name: &str, inside: &str) -> Side {
-    let configuration = support::daemon::named_configuration(name, inside, 0);
-    Side::Ours(Daemon::with(&configuration.replace("persistent=\"false\"", "persistent=\"true\"")))
-}
-
-fn classic(name: &str, inside: &str) -> Side {
-    Side::Classic(ActiveMq::start_named(name, inside))
-}
-
-fn connector(to: &Side, attributes: &str) -> String {
-    let uri = format!("static:({})", to.url());
-    format!(
-        "<networkConnectors><networkConnector name='nc' uri='{uri}' {attributes}/></networkConnectors>"
-    )
-}
-
-async fn connect(side: &Side, client_id: Option<&str>) -> Connection {
-    let credentials =
-        Credentials { client_id: client_id.map(str::to_owned), ..Credentials::default() };
-    Connection::open(&BrokerUrl::parse(&side.url()).unwrap(), &credentials).await.unwrap()
-}
-
-async fn consumer(connection: &Connection, subscription: &Subscription) -> Consumer {
-    connection.session(AckMode::Auto).await.unwrap().consumer(subscription).await.unwrap()
-}
-
-async fn send(connection: &Connection, to: &Destination, bodies: impl Iterator<Item = String>) {
-    let session = connection.session(AckMode::Auto).await.unwrap();
-    let producer = session.producer(Some(to.clone()), ProducerOptions::default()).await.unwrap();
-    for body in bodies {
-        producer.send(message::text(&body)).await.unwrap();
-    }
-    session.close().await.unwrap();
-}
-
-async fn text(consumer: &Consumer, patience: Option<Duration>) -> Option<String> {
-    let received = consumer.receive(patience).await.unwrap()?;
-    Some(message::text_of(&received).unwrap())
-}
+use support::sides::{
+    SHORTLY, SOON, Side, classic, connect, connector, consumer, ours, send, stored, text,
+};
 
 /// Sends `count` numbered messages from one side and wants them on the other: all, once, in order.
 async fn carries(from: &Connection, to: &Connection, queue: &str, count: usize, first: bool) {

@@ -13,9 +13,11 @@ use parking_lot::Mutex;
 
 use super::Broker;
 use super::backlog::Keeper;
+use super::client::REMOVE_OPERATION;
 use super::region::Cell;
 use super::subscription::Subscription;
 use super::usage::Charge;
+use super::virtual_demand;
 use crate::openwire::destination::ADVISORY_PREFIX;
 use crate::openwire::map::{PrimitiveMap, Value};
 use crate::openwire::{
@@ -43,6 +45,11 @@ impl Advisories {
             listeners: AtomicUsize::new(0),
             order: Mutex::new(()),
         }
+    }
+
+    /// Of the connection that advisories are said to come from; no client has it.
+    pub(super) fn connection_id(&self) -> String {
+        self.producer_id.connection_id.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 }
 
@@ -167,6 +174,7 @@ impl Broker {
         if destination.is_advisory() {
             return;
         }
+        self.virtual_queue_changed(&destination, info.operation_type == REMOVE_OPERATION);
         self.tell(|| Advisory {
             topic: destination_topic(destination.class).to_owned(),
             data: Some(info.into()),
@@ -178,11 +186,13 @@ impl Broker {
     /// RemoveSubscriptionInfo.
     pub(super) fn consumers_changed(&self, destination: &Destination, data: impl Into<Command>) {
         if !destination.is_advisory() {
-            self.tell(|| self.consumer_advisory(destination, data.into()));
+            let data = data.into();
+            self.virtual_consumers_changed(destination, &data);
+            self.tell(|| self.consumer_advisory(destination, data));
         }
     }
 
-    fn consumer_advisory(&self, destination: &Destination, data: Command) -> Advisory {
+    pub(super) fn consumer_advisory(&self, destination: &Destination, data: Command) -> Advisory {
         let cells = self.cells_of(destination);
         let count: usize = cells.iter().map(Cell::consumer_count).sum();
         Advisory {
@@ -301,6 +311,9 @@ impl Broker {
                     all.push(self.producer_advisory(&destination, Command::ProducerInfo(info)));
                 }
             }
+        }
+        if may_hear(listener, virtual_demand::SECTION) {
+            all.extend(self.present_virtual_consumers(&self.consumer_infos(&clients)));
         }
         if may_hear(listener, "Consumer") {
             for info in self.consumer_infos(&clients) {

@@ -10,6 +10,7 @@
 //! A copy goes the whole way of a message again, so that what is forwarded may be forwarded once more.
 //! This says what goes where; [`super::placing`] takes it there.
 
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -130,6 +131,25 @@ impl Forwarding {
         self.virtual_topics.iter().filter(move |_| plain).filter_map(|it| it.topic_of(queue))
     }
 
+    /// The virtual destinations whose copies a consumer of `destination` gets, each once.
+    pub fn copied_to(&self, destination: &Destination) -> Vec<Destination> {
+        let mut found = Vec::new();
+        for member in destination.members() {
+            let aims =
+                |it: &&Composite| it.forward_to.iter().any(|to| to.destination.overlaps(&member));
+            let composites = self.queues.iter().chain(&self.topics).filter(aims);
+            let topics =
+                self.virtual_topics.iter().filter(|_| member.class == DestinationKind::Queue);
+            let all = composites
+                .map(|it| it.destination.clone())
+                .chain(topics.filter_map(|it| it.topics_of(&member)));
+            found.extend(all.filter(|it| !it.is_advisory()));
+        }
+        let mut seen = HashSet::new();
+        found.retain(|it| seen.insert(it.clone()));
+        found
+    }
+
     /// Whether a consumer of the queues `pattern` is to have a queue of that very name: what is published
     /// to a topic that has no queue yet waits for it there.
     pub fn wants_queue_named(&self, pattern: &Destination) -> bool {
@@ -158,9 +178,23 @@ impl Virtual {
 
     /// The topic that is copied to a queue of this name.
     fn topic_of(&self, queue: &Destination) -> Option<Destination> {
+        self.named_in(queue).filter(|topic| self.pattern.matches(topic))
+    }
+
+    /// The topic in the name of a queue.
+    fn named_in(&self, queue: &Destination) -> Option<Destination> {
         let name = queue.name();
         let topic = self.queue_name.as_ref()?.captures(&name)?.get(1)?;
-        Some(Destination::topic(topic.as_str())).filter(|topic| self.pattern.matches(topic))
+        Some(Destination::topic(topic.as_str()))
+    }
+
+    /// The topics that are copied to the queues of this name, which may be a pattern.
+    fn topics_of(&self, queues: &Destination) -> Option<Destination> {
+        let topics = self.named_in(queues)?;
+        if self.pattern.matches(&topics) {
+            return Some(topics);
+        }
+        topics.overlaps(&self.pattern).then(|| self.pattern.clone())
     }
 
     /// The queues that a topic is copied to.

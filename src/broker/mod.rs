@@ -12,6 +12,7 @@
 //! * [`transaction`], [`advisory`], [`mod@dead_letter`], [`groups`], [`usage`], [`policy`], [`plugins`],
 //!   [`statistics`], [`recovery`], [`eviction`], [`redelivery`] hold one matter each; [`options`] is what a configuration
 //!   can ask; `restore` brings back what the journal had.
+//! * `virtual_demand` tells other brokers who wants what virtual destinations copy.
 //! * [`timer`] and `housekeeping` are what happens without a command of a client.
 //!
 //! **Invariant:** a decision is a plain function call under the lock of one destination. Locks are
@@ -53,6 +54,7 @@ pub mod timer;
 pub mod topic;
 pub mod transaction;
 pub mod usage;
+mod virtual_demand;
 pub mod why;
 
 use std::collections::HashMap;
@@ -494,7 +496,7 @@ impl Broker {
         self.destination_changed(DestinationInfo {
             connection_id: by.map(Arc::clone),
             destination: Some(Arc::clone(&destination)),
-            operation_type: 1,
+            operation_type: client::REMOVE_OPERATION,
             broker_path: self.path_to(&destination),
             ..DestinationInfo::default()
         });

@@ -50,13 +50,14 @@ impl NetworkOptions {
         }
     }
 
-    /// All that a bridge listens to; `None` when it need not.
+    /// All that a bridge listens to; `None` when it need not. Of virtual destinations it hears all and takes
+    /// what [`Self::permits`] says: ActiveMQ tells under another name that their consumers are gone.
     pub fn advisories(&self) -> Option<Destination> {
         if self.static_bridge {
             return None;
         }
         let mut topics = vec![self.consumer_advisories()];
-        if self.use_virtual_dest_subs {
+        if self.use_virtual_dest_subs && self.destination_filter == ">" {
             topics.push(format!("{ADVISORY_PREFIX}VirtualDestination.{CONSUMER}>"));
         }
         if self.bridge_temp_destinations {

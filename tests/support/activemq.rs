@@ -50,14 +50,16 @@ impl ActiveMq {
     /// Starts one in memory; `inside` stands before its connectors. Fails the test, with the command
     /// that installs it, where it is missing.
     pub fn start(inside: &str) -> Self {
-        Self::start_named("real", inside)
+        Self::start_with("brokerName='real'", inside)
     }
 
-    /// The same with a `brokerName` of its own.
-    pub fn start_named(name: &str, inside: &str) -> Self {
+    /// The same with these attributes of the broker, among them a `brokerName`.
+    pub fn start_with(attributes: &str, inside: &str) -> Self {
         let dir = TempDir::with_prefix("activemq-").unwrap();
         let file = dir.path().join("activemq.xml");
-        fs::write(&file, configuration(name, inside, dir.path())).unwrap();
+        let data = dir.path().display();
+        let attributes = format!("{attributes} persistent='false' dataDirectory='{data}'");
+        fs::write(&file, configuration(&attributes, inside, 0)).unwrap();
         let process = Process::start(&mut command(&file, dir.path()));
         process.wait_for(") started");
         let port = port_in(&process.wait_for("Listening for connections at: "));
@@ -100,18 +102,18 @@ fn shell() -> Command {
     command
 }
 
-fn configuration(name: &str, inside: &str, data: &Path) -> String {
-    let data = data.display();
+/// An `activemq.xml` as both kinds of brokers read it: one OpenWire connector on `port`, or on a free one for
+/// 0; `inside` stands before it.
+pub fn configuration(attributes: &str, inside: &str, port: u16) -> String {
     format!(
         r#"<beans xmlns="http://www.springframework.org/schema/beans"
   xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
   xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans.xsd
     http://activemq.apache.org/schema/core http://activemq.apache.org/schema/core/activemq-core.xsd">
-  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="{name}" persistent="false"
-          useJmx="false" dataDirectory="{data}">
+  <broker xmlns="http://activemq.apache.org/schema/core" useJmx="false" {attributes}>
     {inside}
     <transportConnectors>
-      <transportConnector name="openwire" uri="tcp://127.0.0.1:0"/>
+      <transportConnector name="openwire" uri="tcp://127.0.0.1:{port}"/>
     </transportConnectors>
   </broker>
 </beans>

@@ -11,3 +11,4 @@ pub mod group;
 pub mod network;
 pub mod process;
 pub mod proxy;
+pub mod sides;

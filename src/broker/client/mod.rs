@@ -260,10 +260,10 @@ impl Client {
 
 /// Values of [`DestinationInfo::operation_type`].
 const ADD_OPERATION: i8 = 0;
-const REMOVE_OPERATION: i8 = 1;
+pub(super) const REMOVE_OPERATION: i8 = 1;
 
 /// The RemoveInfo that tells others of something that went.
-fn removal_of(id: Command) -> RemoveInfo {
+pub(super) fn removal_of(id: Command) -> RemoveInfo {
     RemoveInfo {
         object_id: Some(Arc::new(id)),
         last_delivered_sequence_id: -2,

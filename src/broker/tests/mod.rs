@@ -168,6 +168,12 @@ impl Bench {
         shown.join(" ")
     }
 
+    /// The messages that were delivered to a client since the last look.
+    fn messages(&mut self, name: &'static str) -> Vec<Arc<Message>> {
+        self.got(name);
+        self.held.remove(name).unwrap_or_default().into_iter().map(|(message, _)| message).collect()
+    }
+
     /// Acknowledges the oldest `count` messages that a client holds.
     fn ack(&mut self, name: &'static str, kind: i8, count: usize) {
         self.try_ack(name, kind, count, None).unwrap();

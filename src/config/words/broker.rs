@@ -10,7 +10,6 @@ use super::security::TLS_HOLDER;
 use super::standing::{
     BODIES, BRIDGE_START, BROKER_PART, CACHED, DISK_CHECK, FOREIGN_JMS, JMX, JVM, LOOKED_FOR,
     ONE_MEMORY, PROXY, SCHEDULER_STORE, SECURITY, SERVED, SHELL, STOPS_ON_ERROR, STORE_FORMAT,
-    VIRTUAL_SUBS,
 };
 use super::store::{
     JOB_SCHEDULER_HOLDER, PERSISTENCE_ADAPTER, PERSISTENCE_FACTORY, TEMP_DATA_STORE,
@@ -70,9 +69,9 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
     set!("useVirtualTopics", value::boolean => broker.use_virtual_topics, SERVED),
     set!("useMirroredQueues", value::boolean => broker.use_mirrored_queues, SERVED),
     set!("useTempMirroredQueues", value::boolean => broker.use_temp_mirrored_queues, SERVED),
-    set!("useVirtualDestSubs", value::boolean => broker.use_virtual_dest_subs, VIRTUAL_SUBS),
+    set!("useVirtualDestSubs", value::boolean => broker.use_virtual_dest_subs, SERVED),
     set!("useVirtualDestSubsOnCreation", value::boolean =>
-        broker.use_virtual_dest_subs_on_creation, VIRTUAL_SUBS),
+        broker.use_virtual_dest_subs_on_creation, SERVED),
     set!("cacheTempDestinations", value::boolean => broker.cache_temp_destinations, CACHED),
     set!("timeBeforePurgeTempDestinations", value::millis =>
         broker.time_before_purge_temp_destinations, CACHED),

@@ -57,8 +57,6 @@ pub(in crate::config) const REPLAY: Standing =
     NotServed("messages go back as soon as nobody takes them here");
 pub(in crate::config) const SCHEDULER_STORE: Standing =
     NoEffect("scheduled messages lie in the journal of all messages, which storeUsage limits");
-pub(in crate::config) const VIRTUAL_SUBS: Standing =
-    NotServed("consumers of virtual destinations are not told to other brokers");
 pub(in crate::config) const PLUGIN: Standing = NotServed("the broker works without it");
 pub(in crate::config) const KEPT: Standing = NoEffect("the journal keeps every destination");
 pub(in crate::config) const ONE_ORDER: Standing =
