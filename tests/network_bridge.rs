@@ -287,11 +287,10 @@ fn why(side: &Side, queue: &str) -> String {
     String::from_utf8(asked.stdout).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_takes_here_any_more_goes_back_to_where_the_consumers_are() {
-    let b = ours("b", "");
-    let a = ours("a", &connector(&b, "duplex='true'"));
-    let (near, far) = (connect(&a, None).await, connect(&b, None).await);
+/// Draws ten messages over the bridge and leaves all but one of them; then somebody on the other side wants
+/// them. Returns how long the first of them was here.
+async fn moves_back(a: &Side, b: &Side) -> Duration {
+    let (near, far) = (connect(a, None).await, connect(b, None).await);
     let queue = Destination::queue("MOVES");
     // A consumer that takes one of ten draws all of them over.
     let slow = Subscription { prefetch: Some(1), ..Subscription::to(queue.clone()) };
@@ -299,21 +298,63 @@ async fn what_nobody_takes_here_any_more_goes_back_to_where_the_consumers_are() 
     let leaves = session.consumer(&slow).await.unwrap();
     send(&near, &queue, (0..10).map(|n| n.to_string())).await;
     let first = leaves.receive(SOON).await.unwrap().unwrap();
+    let came = Instant::now();
     leaves.acknowledge(&first).await.unwrap();
-    while !why(&b, "MOVES").contains("8 messages wait") {
+    while !why(b, "MOVES").contains("8 messages wait") {
         tokio::task::yield_now().await;
     }
-    let told = why(&a, "MOVES");
+    let told = why(a, "MOVES");
     assert!(
         told.contains("queue://MOVES: 0 messages wait") && told.contains("bridge nc"),
         "{told}"
     );
     leaves.close().await.unwrap();
     let consumer = consumer(&near, &Subscription::to(queue)).await;
-    for n in 1..10 {
+    assert_eq!(text(&consumer, SOON).await.as_deref(), Some("1"));
+    let stayed = came.elapsed();
+    for n in 2..10 {
         assert_eq!(text(&consumer, SOON).await, Some(n.to_string()));
     }
     assert_eq!(text(&consumer, SHORTLY).await, None);
+    stayed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_takes_here_any_more_goes_back_to_where_the_consumers_are() {
+    let b = ours("b", "");
+    let a = ours("a", &connector(&b, "duplex='true'"));
+    moves_back(&a, &b).await;
+}
+
+/// A policy for all queues with these words for bridges.
+fn bridge_filter(attributes: &str) -> String {
+    format!(
+        "<destinationPolicy><policyMap><policyEntries><policyEntry queue='>'>\
+         <networkBridgeFilterFactory><conditionalNetworkBridgeFilterFactory {attributes}/>\
+         </networkBridgeFilterFactory></policyEntry></policyEntries></policyMap></destinationPolicy>"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_back_waits_as_long_as_its_policy_says() {
+    let waits = bridge_filter("replayWhenNoConsumers='true' replayDelay='3000'");
+    let b = ours("b", &waits);
+    let a = ours("a", &connector(&b, "duplex='true'"));
+    let stayed = moves_back(&a, &b).await;
+    // It came a little before its consumer saw it.
+    assert!(stayed > Duration::from_millis(2500), "{stayed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_takes_no_more_over_than_the_rate_of_its_policy() {
+    let b = classic("b", "");
+    let slow = bridge_filter("rateLimit='10' rateDuration='250'");
+    let a = ours("a", &format!("{slow}{}", connector(&b, "")));
+    let (from, to) = (connect(&a, None).await, connect(&b, None).await);
+    let began = Instant::now();
+    carries(&from, &to, "SLOW", 50, true).await;
+    // Five lots, with four spans between the first and the last.
+    assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

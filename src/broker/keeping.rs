@@ -313,6 +313,9 @@ impl Broker {
         if let Some(ms) = effects.start_ms {
             self.timer.at(ms, Due::Start(Arc::downgrade(queue)));
         }
+        if let Some(ms) = effects.look_ms {
+            self.timer.at(ms, Due::Look(Arc::downgrade(queue)));
+        }
         for message in effects.expired {
             self.expired_on(&queue.destination, &message);
         }

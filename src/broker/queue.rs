@@ -87,6 +87,10 @@ struct Queue {
     idle: Idle,
     /// It waits for consumers, or for a time.
     start: Option<Start>,
+    /// When bridges look again for what they may not have yet.
+    look_ms: Option<i64>,
+    /// The first message that a bridge passed over until then.
+    passed_over: Option<Key>,
     removed: bool,
 }
 
@@ -119,6 +123,8 @@ impl Queue {
             counters: Counters::default(),
             idle: Idle::default(),
             start: None,
+            look_ms: None,
+            passed_over: None,
             removed: false,
         }
     }
@@ -155,6 +161,7 @@ impl Queue {
             Event::Wake(id) => self.forget_note(&id),
             Event::Expire => self.expire(now_ms, effects),
             Event::Fetched(page) => self.fetched(page, now_ms, effects),
+            Event::Look => self.look_again(now_ms),
             Event::Stored | Event::Started => {}
         }
     }

@@ -16,6 +16,8 @@ use crate::store::Key;
 pub enum Due {
     /// A queue that waited for consumers goes on with those that are there.
     Start(Weak<QueueCell>),
+    /// A queue looks for what bridges may have now.
+    Look(Weak<QueueCell>),
     /// A message that waited to be delivered again is delivered.
     Redeliver(Weak<QueueCell>, Key),
     /// The same of a durable subscription.
@@ -73,6 +75,7 @@ impl Broker {
         for due in self.timer.take(self.now_ms()) {
             let (queue, event) = match due {
                 Due::Start(queue) => (queue, Event::Started),
+                Due::Look(queue) => (queue, Event::Look),
                 Due::Redeliver(queue, key) => (queue, Event::Unlocked(vec![key])),
                 Due::RedeliverDurable(durable, key) => {
                     if let Some(durable) = durable.upgrade() {
@@ -101,7 +104,7 @@ mod tests {
         let keys = |due: Vec<Due>| {
             let key = |due| match due {
                 Due::Redeliver(_, key) | Due::RedeliverDurable(_, key) => key.sequence(),
-                Due::Start(_) => 0,
+                Due::Start(_) | Due::Look(_) => 0,
             };
             due.into_iter().map(key).collect::<Vec<_>>()
         };

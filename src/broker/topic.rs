@@ -162,7 +162,10 @@ impl TopicCell {
         let hearers = self.hearers(&topic, message);
         for consumer in &topic.consumers {
             let filter = &consumer.filter;
-            if filter.is_among(&hearers) && filter.accepts(message, message.redelivery_counter) {
+            if filter.is_among(&hearers)
+                && filter.accepts(message, message.redelivery_counter)
+                && self.is_in_time_for(consumer, broker)
+            {
                 let outcome = consumer.publish(message, &self.destination, broker, &mut charged);
                 if !outcome.is_nothing() {
                     published.outcomes.push((Arc::clone(consumer), outcome));
@@ -171,6 +174,21 @@ impl TopicCell {
         }
         topic.keep(message, broker);
         Some(published)
+    }
+
+    /// Whether a consumer gets a message now that is for it; what comes too fast for a bridge it does not get at
+    /// all (`rateLimit`).
+    fn is_in_time_for(&self, consumer: &Subscription, broker: &Broker) -> bool {
+        let rule = self.policy.network_bridge_filter.as_ref();
+        if rule.is_none() || !consumer.info.network_subscription {
+            return true;
+        }
+        let now_ms = broker.now_ms();
+        let open = consumer.throttle.opens_ms(rule, now_ms).is_none();
+        if open {
+            consumer.throttle.count(rule, now_ms);
+        }
+        open
     }
 
     /// Takes the memory of a message that is to wait.

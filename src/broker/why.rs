@@ -58,7 +58,8 @@ impl Broker {
             )];
         };
         let mut lines = self.told_of(&cell);
-        let demand: Vec<_> = cell.standing().consumers.iter().filter_map(peer_of).collect();
+        let demand: Vec<_> =
+            cell.standing(self.now_ms()).consumers.iter().filter_map(peer_of).collect();
         if let Some(explainer) = self.explainer.get() {
             lines.extend(explainer.explain(queue, &demand));
         }
@@ -66,7 +67,7 @@ impl Broker {
     }
 
     fn told_of(&self, cell: &Arc<QueueCell>) -> Vec<String> {
-        let Standing { pending, in_flight, consumers, first } = cell.standing();
+        let Standing { pending, in_flight, consumers, first } = cell.standing(self.now_ms());
         let queue = &cell.destination;
         let mut lines =
             vec![format!("{queue}: {pending} messages wait, {in_flight} are with consumers")];

@@ -142,13 +142,15 @@ options! {
     }
 
     /// `<conditionalNetworkBridgeFilterFactory>`: lets a bridge send messages back where they came
-    /// from.
+    /// from, and how many it sends.
     pub struct ConditionalBridgeFilter {
         replay_when_no_consumers: bool = false,
+        /// How long a message has to be here before it may go back.
         replay_delay: Duration = Duration::ZERO,
-        /// Messages per `rate_duration`; `None` has no limit.
+        /// Messages per `rate_duration` that each of the bridge's consumers gets; `None` has no limit.
         rate_limit: Option<u32> = None,
         rate_duration: Duration = Duration::from_millis(1000),
+        /// A consumer here keeps only what its selector takes from going back.
         selector_aware: bool = false,
     }
 

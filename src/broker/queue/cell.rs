@@ -196,8 +196,8 @@ impl QueueCell {
     }
 
     /// How things stand, for someone who asks why messages wait.
-    pub fn standing(&self) -> Standing {
-        self.queue.lock().standing()
+    pub fn standing(&self, now_ms: i64) -> Standing {
+        self.queue.lock().standing(now_ms)
     }
 
     pub fn figures(&self) -> Figures {

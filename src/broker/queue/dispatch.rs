@@ -1,9 +1,11 @@
 //! Who gets the next message of a queue.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Consumer, Effects, Queue, QueueCell};
 use crate::broker::groups::Claim;
+use crate::broker::options::policy::ConditionalBridgeFilter;
 use crate::broker::subscription::Subscription;
 use crate::broker::subscription::window::InFlight;
 use crate::broker::why::Standing;
@@ -23,8 +25,12 @@ enum Stop {
     End,
 }
 
+/// Between two looks at what may go back.
+const LOOKS_APART_MIN: Duration = Duration::from_millis(20);
+const LOOKS_APART_MAX: Duration = Duration::from_secs(1);
+
 impl Queue {
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self, now_ms: i64) -> Standing {
         let waiting = self.pending.range(Key::FIRST).find(|(_, held)| held.message.is_some());
         let first =
             waiting.and_then(|(_, held)| Some((held.message.clone()?, held.redeliveries())));
@@ -38,9 +44,17 @@ impl Queue {
             if self.exclusive.as_ref().is_some_and(|only| *only != consumer.id) {
                 return Some("another consumer is exclusive".to_owned());
             }
-            let unserved =
-                consumer.info.network_subscription && self.is_unserved(message, *redeliveries);
-            consumer.filter.bar(message, *redeliveries, unserved)
+            let back_ms = self.back_ms(consumer, message, *redeliveries);
+            let later = |ms: i64| format!("it has to stay here for {} ms more", ms - now_ms);
+            if let Some(why) = consumer.filter.bar(message, *redeliveries, back_ms.is_some()) {
+                return Some(why);
+            }
+            let waits = back_ms.filter(|ms| *ms > now_ms);
+            if waits.is_some() && !consumer.filter.accepts(message, *redeliveries) {
+                return waits.map(later);
+            }
+            let opens = opens_ms(self.policy.network_bridge_filter.as_ref(), consumer, now_ms);
+            opens.map(|ms| format!("rateLimit holds it back for {} ms more", ms - now_ms))
         };
         let consumers = self.consumers.iter().map(|it| Arc::clone(&it.subscription));
         Standing {
@@ -58,21 +72,78 @@ impl Queue {
         rule.is_none_or(|rule| rule.replay_when_no_consumers)
     }
 
-    /// Whether nobody but bridges takes `message` here, and it may go back.
-    fn is_unserved(&self, message: &Message, redeliveries: i32) -> bool {
+    /// From when on `message` may go back where it came from by a consumer, which is a bridge's: nobody else
+    /// takes it here. `None` if it may not.
+    fn back_ms(
+        &self,
+        consumer: &Subscription,
+        message: &Message,
+        redeliveries: i32,
+    ) -> Option<i64> {
+        if !consumer.info.network_subscription || !self.replays() {
+            return None;
+        }
         let rule = self.policy.network_bridge_filter.as_ref();
         let selective = rule.is_some_and(|rule| rule.selector_aware);
         let takes = |it: &Subscription| {
             !it.info.network_subscription
                 && (!selective || it.filter.accepts(message, redeliveries))
         };
-        self.replays() && !self.consumers.iter().any(|it| takes(&it.subscription))
+        if self.consumers.iter().any(|it| takes(&it.subscription)) {
+            return None;
+        }
+        let delay = rule.map(|rule| rule.replay_delay).filter(|delay| !delay.is_zero());
+        Some(delay.map_or(i64::MIN, |delay| {
+            let ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+            message.broker_in_time.saturating_add(ms).saturating_add(1)
+        }))
     }
 
-    fn accepts(&self, subscription: &Subscription, message: &Message, redeliveries: i32) -> bool {
-        let unserved =
-            subscription.info.network_subscription && self.is_unserved(message, redeliveries);
-        subscription.filter.accepts_from(message, redeliveries, unserved)
+    /// Whether a consumer may have a message: from which time on, `None` for never.
+    fn may_have_ms(&self, it: &Subscription, message: &Message, redeliveries: i32) -> Option<i64> {
+        let back_ms = self.back_ms(it, message, redeliveries);
+        let delayed = back_ms.is_some_and(|ms| ms > i64::MIN);
+        if !delayed {
+            let accepted = it.filter.accepts_from(message, redeliveries, back_ms.is_some());
+            return accepted.then_some(i64::MIN);
+        }
+        if it.filter.accepts(message, redeliveries) {
+            return Some(i64::MIN);
+        }
+        back_ms.filter(|_| it.filter.accepts_from(message, redeliveries, true))
+    }
+
+    /// The time has come for which bridges waited, unless they look at another one by now.
+    pub(super) fn look_again(&mut self, now_ms: i64) {
+        if self.look_ms.is_some_and(|ms| ms > now_ms) {
+            return;
+        }
+        self.look_ms = None;
+        if let Some(key) = self.passed_over.take() {
+            let bridges = self.consumers.iter_mut();
+            for bridge in bridges.filter(|it| it.subscription.info.network_subscription) {
+                bridge.cursor = bridge.cursor.min(key);
+            }
+        }
+    }
+
+    /// Has bridges look again at `ms`.
+    fn look_at(&mut self, ms: i64, effects: &mut Effects) {
+        if self.look_ms.is_none_or(|before| ms < before) {
+            self.look_ms = Some(ms);
+            effects.look_ms = Some(ms);
+        }
+    }
+
+    /// The same for what a bridge passed over, from the first such message on. Each look may go through all
+    /// that waits, so messages that may go back one after the other go together, a little late.
+    fn pass_over(&mut self, key: Key, ms: i64, now_ms: i64, effects: &mut Effects) {
+        self.passed_over = Some(self.passed_over.map_or(key, |other| other.min(key)));
+        let rule = self.policy.network_bridge_filter.as_ref();
+        let delay = rule.map_or(LOOKS_APART_MAX, |rule| rule.replay_delay);
+        let apart = (delay / 8).clamp(LOOKS_APART_MIN, LOOKS_APART_MAX).as_millis();
+        let soonest = now_ms.saturating_add(i64::try_from(apart).unwrap_or(i64::MAX));
+        self.look_at(ms.max(soonest), effects);
     }
 
     /// Gives out messages until nothing waits that somebody may have and has room for.
@@ -109,6 +180,11 @@ impl Queue {
             if excluded || !consumer.has_room(cell) {
                 continue;
             }
+            let rule = self.policy.network_bridge_filter.as_ref();
+            if let Some(ms) = opens_ms(rule, &consumer.subscription, now_ms) {
+                self.look_at(ms, effects);
+                continue;
+            }
             let Some(key) = self.next_for(at, now_ms, effects) else { continue };
             if best.is_none_or(|(_, other)| key < other) {
                 best = Some((at, key));
@@ -124,7 +200,11 @@ impl Queue {
     fn next_for(&mut self, at: usize, now_ms: i64, effects: &mut Effects) -> Option<Key> {
         loop {
             let consumer = self.consumers.get(at)?;
-            let stop = self.look(consumer, now_ms);
+            let mut later = None;
+            let stop = self.look(consumer, now_ms, &mut later);
+            if let Some((key, ms)) = later {
+                self.pass_over(key, ms, now_ms, effects);
+            }
             if let Stop::Expired(key) = stop {
                 self.drop_expired(key, effects);
                 continue;
@@ -144,8 +224,9 @@ impl Queue {
         }
     }
 
-    /// Where a consumer comes to from its cursor on.
-    fn look(&self, consumer: &Consumer, now_ms: i64) -> Stop {
+    /// Where a consumer comes to from its cursor on. What it may have only `later` is passed over: the first
+    /// such message, and the earliest time.
+    fn look(&self, consumer: &Consumer, now_ms: i64, later: &mut Option<(Key, i64)>) -> Stop {
         let subscription = &consumer.subscription;
         for (key, held) in self.pending.range(consumer.cursor) {
             let Some(message) = &held.message else { return Stop::Cold(key) };
@@ -159,8 +240,16 @@ impl Queue {
                 .groups
                 .as_ref()
                 .map_or(Claim::Free, |groups| groups.claim(message, &subscription.id));
-            if claim != Claim::Foreign && self.accepts(subscription, message, held.redeliveries()) {
-                return Stop::Found(key);
+            if claim == Claim::Foreign {
+                continue;
+            }
+            match self.may_have_ms(subscription, message, held.redeliveries()) {
+                Some(ms) if ms <= now_ms => return Stop::Found(key),
+                Some(ms) => {
+                    let (first, earliest) = later.unwrap_or((key, ms));
+                    *later = Some((first, earliest.min(ms)));
+                }
+                None => {}
             }
         }
         Stop::End
@@ -195,6 +284,9 @@ impl Queue {
             self.insert_pending(key, held);
             return;
         }
+        if subscription.info.network_subscription {
+            subscription.throttle.count(self.policy.network_bridge_filter.as_ref(), now_ms);
+        }
         if self.policy.persist_jms_redelivered {
             effects.note_dispatched(key, &held);
         }
@@ -215,4 +307,13 @@ impl Queue {
             self.insert_in_order(consumer);
         }
     }
+}
+
+/// When a consumer may get another message, if not now (`rateLimit`).
+fn opens_ms(
+    rule: Option<&ConditionalBridgeFilter>,
+    consumer: &Subscription,
+    now_ms: i64,
+) -> Option<i64> {
+    consumer.throttle.opens_ms(rule.filter(|_| consumer.info.network_subscription), now_ms)
 }

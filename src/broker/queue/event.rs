@@ -50,6 +50,8 @@ pub enum Event {
     },
     /// The time is over for which the queue waited for consumers.
     Started,
+    /// Bridges may have what they could not have before.
+    Look,
 }
 
 /// What holds while an event is applied.
@@ -109,6 +111,8 @@ pub struct Effects {
     pub page: Option<Page>,
     /// When the queue is to be told [`Event::Started`].
     pub start_ms: Option<i64>,
+    /// When the queue is to be told [`Event::Look`].
+    pub look_ms: Option<i64>,
     /// Browsers that waited for a page.
     pub browsers: Vec<Arc<Subscription>>,
     /// Why messages were taken out that could not be read back.

@@ -6,6 +6,7 @@
 //! * [`pace`] is how fast it acknowledges.
 //! * [`durable`] is a durable subscription, which outlives its consumers.
 //! * [`browse`] walks a queue for a browser.
+//! * [`throttle`] is how fast a bridge may take them.
 //! * [`forwarding`] is which messages a bridge's consumer takes to its peer.
 //!
 //! **Invariant:** locks are taken destination, then subscription, then outbox.
@@ -15,6 +16,7 @@ pub mod durable;
 pub mod forwarding;
 pub mod pace;
 pub mod spool;
+pub mod throttle;
 pub mod topic;
 pub mod window;
 
@@ -28,6 +30,7 @@ use self::browse::Browse;
 use self::durable::Durable;
 use self::forwarding::Forwarding;
 use self::pace::Pace;
+use self::throttle::Throttle;
 use self::topic::TopicFlow;
 use self::window::{Acked, InFlight, Window};
 use super::hearers::Hearers;
@@ -136,6 +139,8 @@ pub struct Subscription {
     waiting: AtomicBool,
     /// For the slow consumer strategies.
     pub pace: Pace,
+    /// Of a bridge's consumer.
+    pub throttle: Throttle,
     /// Some policy has `advisoryForDispatched`.
     tells_dispatch: bool,
     /// By which the temporary store calls it.
@@ -176,6 +181,7 @@ impl Subscription {
             broker: Arc::downgrade(broker),
             waiting: AtomicBool::new(false),
             pace: Pace::new(broker.now_ms()),
+            throttle: Throttle::default(),
             tells_dispatch: broker.region.policies().tell_dispatched(),
             spool_side: OnceLock::new(),
         }

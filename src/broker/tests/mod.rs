@@ -1,5 +1,6 @@
 //! Plays scripts against a broker without sockets: what is delivered to whom, in which order.
 
+mod bridge_filter;
 mod random;
 mod scheduled;
 mod spooling;

@@ -53,8 +53,6 @@ pub(in crate::config) const RESENT: Standing =
     NoEffect("what a bridge sends again is always recognised");
 pub(in crate::config) const BRIDGE_START: Standing =
     NoEffect("bridges never hold up the start of the broker");
-pub(in crate::config) const REPLAY: Standing =
-    NotServed("messages go back as soon as nobody takes them here");
 pub(in crate::config) const SCHEDULER_STORE: Standing =
     NoEffect("scheduled messages lie in the journal of all messages, which storeUsage limits");
 pub(in crate::config) const PLUGIN: Standing = NotServed("the broker works without it");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::destination::ONE;
-use super::standing::{JVM, ONE_ORDER, QUERY, REPLAY, SERVED, SHARED_BUFFER};
+use super::standing::{JVM, ONE_ORDER, QUERY, SERVED, SHARED_BUFFER};
 use crate::broker::options::policy::{
     ConditionalBridgeFilter, Cursor, DeadLetterStrategy, DeadLetterTarget, DispatchPolicy,
     DurableCursor, EvictionOrder, IndividualDeadLetters, MessageEviction, MessageGroupMap,
@@ -372,9 +372,9 @@ pub(super) static CONDITIONAL_FILTER: Words<ConditionalBridgeFilter> = Words {
     element: "conditionalNetworkBridgeFilterFactory",
     attributes: &[
         set!("replayWhenNoConsumers", value::boolean => replay_when_no_consumers, SERVED),
-        set!("replayDelay", value::millis => replay_delay, REPLAY),
-        set!("rateLimit", value::count_or_none => rate_limit, REPLAY),
-        set!("rateDuration", value::millis => rate_duration, REPLAY),
+        set!("replayDelay", value::millis => replay_delay, SERVED),
+        set!("rateLimit", value::count_or_none => rate_limit, SERVED),
+        set!("rateDuration", value::millis => rate_duration, SERVED),
         set!("selectorAware", value::boolean => selector_aware, SERVED),
     ],
     children: &[],
