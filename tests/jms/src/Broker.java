@@ -22,52 +22,45 @@ final class Broker implements AutoCloseable {
      * further elements and further attributes.
      */
     private static final String CONFIGURATION = """
-            <beans xmlns="http://www.springframework.org/schema/beans"
-                   xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
-                   xsi:schemaLocation="http://www.springframework.org/schema/beans
-                     http://www.springframework.org/schema/beans/spring-beans.xsd
-                     http://activemq.apache.org/schema/core
-                     http://activemq.apache.org/schema/core/activemq-core.xsd">
-              <broker xmlns="http://activemq.apache.org/schema/core" brokerName="jms" persistent="%4$b"
-                      useJmx="false" dataDirectory="${activemq.data}" %7$s>
-                <destinationPolicy>
-                  <policyMap>
-                    <policyEntries>
-                      <policyEntry queue=">" maxPageSize="20000" maxBrowsePageSize="20000"/>
-                      <policyEntry topic=">">
-                        <pendingMessageLimitStrategy>
-                          <constantPendingMessageLimitStrategy limit="1000"/>
-                        </pendingMessageLimitStrategy>
-                      </policyEntry>
-                      <policyEntry topic="Slow.>">
-                        <pendingMessageLimitStrategy>
-                          <constantPendingMessageLimitStrategy limit="10"/>
-                        </pendingMessageLimitStrategy>
-                      </policyEntry>
-                      <policyEntry queue="Prioritized.>" prioritizedMessages="true"/>
-                      <policyEntry queue="Expiring.>" expireMessagesPeriod="500"/>
-                      %5$s
-                    </policyEntries>
-                  </policyMap>
-                </destinationPolicy>
-                %6$s
+            <broker xmlns="http://activemq.apache.org/schema/core" brokerName="jms" persistent="%4$b"
+                    useJmx="false" dataDirectory="${activemq.data}" %7$s>
+              <destinationPolicy>
+                <policyMap>
+                  <policyEntries>
+                    <policyEntry queue=">" maxPageSize="20000" maxBrowsePageSize="20000"/>
+                    <policyEntry topic=">">
+                      <pendingMessageLimitStrategy>
+                        <constantPendingMessageLimitStrategy limit="1000"/>
+                      </pendingMessageLimitStrategy>
+                    </policyEntry>
+                    <policyEntry topic="Slow.>">
+                      <pendingMessageLimitStrategy>
+                        <constantPendingMessageLimitStrategy limit="10"/>
+                      </pendingMessageLimitStrategy>
+                    </policyEntry>
+                    <policyEntry queue="Prioritized.>" prioritizedMessages="true"/>
+                    <policyEntry queue="Expiring.>" expireMessagesPeriod="500"/>
+                    %5$s
+                  </policyEntries>
+                </policyMap>
+              </destinationPolicy>
+              %6$s
+              <systemUsage>
                 <systemUsage>
-                  <systemUsage>
-                    <memoryUsage><memoryUsage limit="%8$s"/></memoryUsage>
-                    <storeUsage><storeUsage limit="2 gb"/></storeUsage>
-                    <tempUsage><tempUsage limit="2 gb"/></tempUsage>
-                  </systemUsage>
+                  <memoryUsage><memoryUsage limit="%8$s"/></memoryUsage>
+                  <storeUsage><storeUsage limit="2 gb"/></storeUsage>
+                  <tempUsage><tempUsage limit="2 gb"/></tempUsage>
                 </systemUsage>
-                <transportConnectors>
-                  <transportConnector name="openwire"
-                    uri="tcp://127.0.0.1:%1$d?maximumConnections=3000&amp;wireFormat.maxFrameSize=104857600"/>
-                  <transportConnector name="small"
-                    uri="tcp://127.0.0.1:%2$d?maximumConnections=3&amp;wireFormat.maxFrameSize=100000"/>
-                  <transportConnector name="bare"
-                    uri="tcp://127.0.0.1:%3$d?wireFormat.sizePrefixDisabled=true"/>
-                </transportConnectors>
-              </broker>
-            </beans>
+              </systemUsage>
+              <transportConnectors>
+                <transportConnector name="openwire"
+                  uri="tcp://127.0.0.1:%1$d?maximumConnections=3000&amp;wireFormat.maxFrameSize=104857600"/>
+                <transportConnector name="small"
+                  uri="tcp://127.0.0.1:%2$d?maximumConnections=3&amp;wireFormat.maxFrameSize=100000"/>
+                <transportConnector name="bare"
+                  uri="tcp://127.0.0.1:%3$d?wireFormat.sizePrefixDisabled=true"/>
+              </transportConnectors>
+            </broker>
             """;
     private static final String STORE = """
             <persistenceAdapter><kahaDB directory="${activemq.data}/kahadb" %s/></persistenceAdapter>""";
@@ -179,8 +172,21 @@ final class Broker implements AutoCloseable {
     }
 
     private static String text(List<Integer> ports, Configuration wanted) {
-        return CONFIGURATION.formatted(ports.get(0), ports.get(1), ports.get(2), wanted.persistent(),
-                wanted.policies(), wanted.elements(), wanted.attributes(), wanted.memory());
+        return beans(CONFIGURATION.formatted(ports.get(0), ports.get(1), ports.get(2), wanted.persistent(),
+                wanted.policies(), wanted.elements(), wanted.attributes(), wanted.memory()));
+    }
+
+    /** The text of a configuration file with this broker. */
+    static String beans(String broker) {
+        return """
+                <beans xmlns="http://www.springframework.org/schema/beans"
+                       xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
+                       xsi:schemaLocation="http://www.springframework.org/schema/beans
+                         http://www.springframework.org/schema/beans/spring-beans.xsd
+                         http://activemq.apache.org/schema/core
+                         http://activemq.apache.org/schema/core/activemq-core.xsd">
+                %s</beans>
+                """.formatted(broker);
     }
 
     /** One of the brokers that share a store; it is not started yet. */

@@ -14,26 +14,19 @@ import org.apache.activemq.transport.failover.FailoverTransport;
 /** Clients are told of the brokers that bridges go to: updateClusterClients and its relatives. */
 final class ClusterClients extends JmsTest {
     private static final String CONFIGURATION = """
-            <beans xmlns="http://www.springframework.org/schema/beans"
-                   xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
-                   xsi:schemaLocation="http://www.springframework.org/schema/beans
-                     http://www.springframework.org/schema/beans/spring-beans.xsd
-                     http://activemq.apache.org/schema/core
-                     http://activemq.apache.org/schema/core/activemq-core.xsd">
-              <broker xmlns="http://activemq.apache.org/schema/core" brokerName="%s" persistent="false"
-                      useJmx="false" dataDirectory="${activemq.data}">
-                <networkConnectors>%s</networkConnectors>
-                <transportConnectors>
-                  <transportConnector name="openwire" uri="tcp://0.0.0.0:61616" %s/>
-                </transportConnectors>
-              </broker>
-            </beans>
+            <broker xmlns="http://activemq.apache.org/schema/core" brokerName="%s" persistent="false"
+                    useJmx="false" dataDirectory="${activemq.data}">
+              <networkConnectors>%s</networkConnectors>
+              <transportConnectors>
+                <transportConnector name="openwire" uri="tcp://0.0.0.0:61616" %s/>
+              </transportConnectors>
+            </broker>
             """;
 
     private Broker start(String name, String bridges, String attributes) throws Exception {
         Path file = Files.createTempFile("openwired-cluster", ".xml");
         closeAfter(() -> Files.deleteIfExists(file));
-        Files.writeString(file, CONFIGURATION.formatted(name, bridges, attributes));
+        Files.writeString(file, Broker.beans(CONFIGURATION.formatted(name, bridges, attributes)));
         return closeAfter(Broker.of(file));
     }
 
