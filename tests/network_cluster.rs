@@ -278,7 +278,7 @@ fn each_node_may_be_killed_and_both_masters_at_once() {
         both_flow(&traffic, "at the start", Duration::from_secs(5), &cluster).await;
         for node in 0..6 {
             kill(&mut cluster, node, &traffic);
-            cluster.await_master(node / 3);
+            cluster.master(node / 3);
             let what = format!("mq{} killed", node + 1);
             let again = both_flow(&traffic, &what, AGAIN_AT_MOST, &cluster).await;
             println!("{what}: flows again {again:?} after a master serves");
@@ -290,8 +290,8 @@ fn each_node_may_be_killed_and_both_masters_at_once() {
             for master in masters {
                 kill(&mut cluster, master, &traffic);
             }
-            cluster.await_master(0);
-            cluster.await_master(1);
+            cluster.master(0);
+            cluster.master(1);
             let what = format!("{masters:?} killed");
             let again = both_flow(&traffic, &what, AGAIN_AT_MOST, &cluster).await;
             println!("{what}: flows again {again:?} after both have masters");

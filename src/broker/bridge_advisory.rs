@@ -1,7 +1,7 @@
 //! What the broker tells of its bridges: on `ActiveMQ.Advisory.NetworkBridge` that one has started or
 //! stopped, also to those who come later, and on `….ForwardFailure` what a peer refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -79,6 +79,17 @@ impl Broker {
         }
     }
 
+    /// The peers that a connector tells of in its BrokerInfo; `None` where it tells of none.
+    pub fn peers(&self, connector: &str) -> Option<Vec<Option<BrokerInfo>>> {
+        if !self.cluster.tells(connector) {
+            return None;
+        }
+        let bridges = self.bridges.started.lock();
+        let by_id = bridges.values().map(|it| (it.peer.broker_id.as_deref(), &it.peer));
+        let peers: HashMap<_, _> = by_id.collect();
+        Some(peers.into_values().cloned().map(Some).collect())
+    }
+
     /// A peer refused what a bridge sent it (`advisoryForFailedForward`).
     pub fn forward_failed(&self, message: &Arc<Message>, why: &Throwable) {
         let cause = why.message.clone().map(Value::String).unwrap_or_default();
@@ -91,7 +102,7 @@ impl Broker {
 }
 
 /// What may be told of a peer: the properties of its bridge have passwords in them.
-pub(super) fn public(peer: &BrokerInfo) -> BrokerInfo {
+fn public(peer: &BrokerInfo) -> BrokerInfo {
     BrokerInfo {
         broker_id: peer.broker_id.clone(),
         broker_name: peer.broker_name.clone(),

@@ -12,9 +12,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Outbox;
-use super::bridge_advisory::public;
 use super::options::plugin::NamePattern;
-use crate::openwire::{BrokerId, BrokerInfo, ConnectionControl, Text};
+use crate::openwire::{BrokerInfo, ConnectionControl, Text};
 
 /// Brokers that a connector tells of, at most; without `updateClusterClientsOnRemove` none is forgotten.
 const BROKERS_MAX: usize = 1000;
@@ -115,8 +114,6 @@ impl Told {
 struct State {
     /// By the name of the connector.
     connectors: HashMap<String, Told>,
-    /// The brokers at the other ends of bridges, with how many there are to each.
-    peers: HashMap<BrokerId, (BrokerInfo, u32)>,
     numbered: u64,
 }
 
@@ -134,12 +131,9 @@ impl Cluster {
 
     /// A bridge to a broker has come.
     pub(super) fn joined(&self, peer: &BrokerInfo) {
-        let mut state = self.state.lock();
-        let id = peer.broker_id.as_deref().cloned().unwrap_or_default();
-        state.peers.entry(id).or_insert_with(|| (public(peer), 0)).1 += 1;
         let Some(url) = url_of(peer) else { return };
         let name = shown(&peer.broker_name);
-        for told in state.connectors.values_mut() {
+        for told in self.state.lock().connectors.values_mut() {
             if told.add(&name, &url) {
                 told.tell();
             }
@@ -148,28 +142,17 @@ impl Cluster {
 
     /// A bridge that has come is gone. Nobody is told if this broker itself is `stopping`.
     pub(super) fn left(&self, peer: &BrokerInfo, stopping: bool) {
-        let mut state = self.state.lock();
-        let id = peer.broker_id.as_deref().cloned().unwrap_or_default();
-        if let Some((_, bridges)) = state.peers.get_mut(&id) {
-            *bridges -= 1;
-            if *bridges == 0 {
-                state.peers.remove(&id);
-            }
-        }
         let Some(url) = url_of(peer).filter(|_| !stopping) else { return };
-        for told in state.connectors.values_mut() {
+        for told in self.state.lock().connectors.values_mut() {
             if told.remove(&url) {
                 told.tell();
             }
         }
     }
 
-    /// The peers that a connector tells of in its BrokerInfo; `None` where it tells of none.
-    pub fn peers(&self, connector: &str) -> Option<Vec<Option<BrokerInfo>>> {
-        let state = self.state.lock();
-        let told = state.connectors.get(connector)?;
-        let infos = state.peers.values().map(|(info, _)| Some(info.clone()));
-        told.options.update.then(|| infos.collect())
+    /// Whether a connector tells of peers.
+    pub(super) fn tells(&self, connector: &str) -> bool {
+        self.state.lock().connectors.get(connector).is_some_and(|told| told.options.update)
     }
 
     /// Tells a client that has just connected. `again` is one that reconnects, which is left where it is.

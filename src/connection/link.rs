@@ -594,7 +594,7 @@ impl Conversation {
         let url = info.broker_url.filter(|url| !url.to_str().is_empty());
         self.outbox.command(BrokerInfo {
             broker_url: Some(url.unwrap_or_else(|| self.connector.publishable_uri().into())),
-            peer_broker_infos: self.broker.cluster().peers(self.connector.name()),
+            peer_broker_infos: self.broker.peers(self.connector.name()),
             ..info
         });
     }

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::daemon::Home;
 use super::network;
-use super::process::Process;
+use super::process::{self, Process};
 
 /// Where the files look for the stores.
 const STORES: &str = "/usr/local/mqcluster";
@@ -31,9 +31,7 @@ impl Cluster {
         for group in [0, 1] {
             for node in 0..3 {
                 cluster.start_node(group * 3 + node);
-                if node == 0 {
-                    cluster.node(group * 3).wait_for(") started");
-                }
+                cluster.master(group);
             }
         }
         cluster
@@ -46,37 +44,16 @@ impl Cluster {
         self.nodes[node] = Some(Process::start(&mut command));
     }
 
-    pub fn node(&self, node: usize) -> &Process {
-        self.nodes[node].as_ref().unwrap()
-    }
-
-    /// The node of a group (0 or 1) that serves.
-    pub fn master(&self, group: usize) -> usize {
-        let serves = |node: &usize| {
-            let process = self.nodes[*node].as_ref();
-            process.is_some_and(|process| process.said().contains(") started"))
-        };
-        (group * 3..group * 3 + 3).find(serves).expect("a group has a master")
-    }
-
     pub fn kill(&mut self, node: usize) {
         if let Some(mut process) = self.nodes[node].take() {
             process.kill();
         }
     }
 
-    /// Waits until some node of a group serves.
-    pub fn await_master(&self, group: usize) {
-        let deadline = std::time::Instant::now() + super::process::PATIENCE;
-        loop {
-            let running = (group * 3..group * 3 + 3).filter_map(|node| self.nodes[node].as_ref());
-            if running.into_iter().any(|process| process.said().contains(") started")) {
-                return;
-            }
-            assert!(std::time::Instant::now() < deadline, "group {group} has no master");
-            std::thread::yield_now();
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
+    /// The node of a group (0 or 1) that serves, once there is one.
+    pub fn master(&self, group: usize) -> usize {
+        let first = group * 3;
+        first + process::await_master(&self.nodes[first..first + 3])
     }
 
     /// The URL of a group's clients.
