@@ -135,4 +135,22 @@ mod tests {
         options.static_bridge = true;
         assert_eq!(options.advisories(), None);
     }
+
+    #[test]
+    fn a_bridge_hears_of_virtual_destinations_unless_it_is_told_what_to_hear() {
+        let mut options = NetworkOptions {
+            use_virtual_dest_subs: true,
+            bridge_temp_destinations: false,
+            ..NetworkOptions::default()
+        };
+        let virtual_ones = "ActiveMQ.Advisory.VirtualDestination.Consumer.>";
+        let both = format!("ActiveMQ.Advisory.Consumer.>,{virtual_ones}");
+        assert_eq!(options.advisories(), Some(Destination::topic(&both)));
+        options.dynamically_included_destinations = vec![Destination::topic("T")];
+        let both = format!("ActiveMQ.Advisory.Consumer.Topic.T,{virtual_ones}");
+        assert_eq!(options.advisories(), Some(Destination::topic(&both)));
+        options.destination_filter = "Queue.Q".to_owned();
+        let one = "ActiveMQ.Advisory.Consumer.Queue.Q";
+        assert_eq!(options.advisories(), Some(Destination::topic(one)));
+    }
 }
