@@ -359,6 +359,41 @@ fn all_that_the_shipped_files_ask_for_is_served_but_the_console() {
 }
 
 #[test]
+fn the_image_is_built_from_all_that_cargo_asks_for() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let ignored = fs::read_to_string(root.join(".dockerignore")).unwrap();
+    let ignored: BTreeSet<_> = ignored
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| root.join(line.trim_start_matches('/')))
+        .collect();
+    let context = TempDir::with_prefix("openwired-context-").unwrap();
+    let mut waiting = vec![root.clone()];
+    while let Some(directory) = waiting.pop() {
+        let to = context.path().join(directory.strip_prefix(&root).unwrap());
+        fs::create_dir_all(&to).unwrap();
+        for entry in fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            match entry.file_type().unwrap() {
+                _ if ignored.contains(&entry.path()) => {}
+                kind if kind.is_dir() => waiting.push(entry.path()),
+                kind if kind.is_file() => {
+                    fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(!context.path().join("target").exists() && !context.path().join(".git").exists());
+    let read = Command::new(env!("CARGO"))
+        .args(["fetch", "--offline", "--locked", "--target", "host-tuple"])
+        .current_dir(context.path())
+        .output()
+        .unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+}
+
+#[test]
 fn systemd_takes_the_unit() {
     let dir = TempDir::with_prefix("openwired-unit-").unwrap();
     let unit = fs::read_to_string("conf/openwired.service").unwrap();
