@@ -151,7 +151,7 @@ impl Broker {
                     if consumer.filter.accepts(&message, 0) {
                         let nowhere = Arc::default();
                         let bytes = message.memory_bytes();
-                        let mut charged = || Charge::take(bytes, &nowhere, &self.memory);
+                        let mut charged = || Charge::take(bytes, &self.memory, bytes, &nowhere);
                         let outcome = consumer.publish(&message, &topic, self, &mut charged);
                         let spooled = outcome.spooled.map(|key| (&consumer, key));
                         self.spool(&message, spooled.into_iter());
@@ -321,6 +321,14 @@ impl Broker {
                     all.push(self.consumer_advisory(&destination, Command::ConsumerInfo(info)));
                 }
             }
+        }
+        if may_hear(listener, "MasterBroker") {
+            // That it has become the master, it has said before anybody could hear it.
+            all.push(Advisory {
+                topic: "MasterBroker".to_owned(),
+                data: None,
+                properties: Vec::new(),
+            });
         }
         if may_hear(listener, "NetworkBridge") {
             all.extend(self.bridges.present());

@@ -170,7 +170,7 @@ impl Owner for Side {
             }
             Holder::Durable(durable) => {
                 let Some(durable) = durable.upgrade() else { return all() };
-                let (dead, freed) = durable.placed(placed, short);
+                let (dead, freed) = durable.placed(self.keeper, placed, short);
                 (dead, freed, durable.stores_first())
             }
             Holder::Spool(consumer) => {
@@ -192,7 +192,7 @@ impl Owner for Side {
                 queue.upgrade().is_some_and(|queue| queue.holds(self.keeper, key, at))
             }
             Holder::Durable(durable) => {
-                durable.upgrade().is_some_and(|durable| durable.holds(key, at))
+                durable.upgrade().is_some_and(|durable| durable.holds(self.keeper, key, at))
             }
             Holder::Spool(consumer) => {
                 consumer.upgrade().is_some_and(|consumer| consumer.spool_holds(key, at))
@@ -271,7 +271,8 @@ impl Broker {
     pub(super) fn introduce_durable(&self, durable: &Arc<Durable>) {
         if let (Some(journal), Some(owner)) = (&self.stores.journal, durable.owner) {
             let holder = Holder::Durable(Arc::downgrade(durable));
-            self.introduce_side(&durable.side, Keeper::Journal, owner, holder, journal);
+            let [side, _] = &durable.sides;
+            self.introduce_side(side, Keeper::Journal, owner, holder, journal);
         }
     }
 
@@ -304,11 +305,7 @@ impl Broker {
             self.spill(queue, temporary, &effects);
         }
         if let Some(page) = effects.page {
-            let side = match page.keeper {
-                Keeper::Temporary => queue.sides.last(),
-                Keeper::Memory | Keeper::Journal => queue.sides.first(),
-            };
-            self.fetch(side.and_then(|side| side.get()), page);
+            self.fetch(side_of(&queue.sides, page.keeper), page);
         }
         if let Some(ms) = effects.start_ms {
             self.timer.at(ms, Due::Start(Arc::downgrade(queue)));
@@ -329,7 +326,7 @@ impl Broker {
         }
     }
 
-    /// The same for a durable subscription.
+    /// The same for a durable subscription; [`Self::spill_durables`] sees to what is spilled.
     pub(super) fn carry_out_durable(
         &self,
         durable: &Arc<Durable>,
@@ -338,8 +335,9 @@ impl Broker {
     ) {
         self.memory.free(effects.freed_bytes);
         self.record(durable.owner, &effects, group);
+        self.forget_spilled(&durable.sides, effects.removed.temporary);
         if let Some(page) = effects.page {
-            self.fetch(durable.side.get(), page);
+            self.fetch(side_of(&durable.sides, page.keeper), page);
         }
         for message in effects.expired {
             if let Some(destination) = message.destination.clone() {
@@ -361,9 +359,9 @@ impl Broker {
         let _ticket = self.append(group);
     }
 
-    /// The same of what the temporary store had of a queue.
-    pub(super) fn forget_temporary(&self, queue: &QueueCell, held: &Removed) {
-        let [_, side] = &queue.sides;
+    /// The same of what the temporary store had of it.
+    pub(super) fn forget_temporary(&self, sides: &[OnceLock<Arc<Side>>; 2], held: &Removed) {
+        let [_, side] = sides;
         if let (Some(temporary), Some(side)) = (self.stores.of(Keeper::Temporary), side.get()) {
             let bytes = held.temporary.iter().map(|(_, at)| u64::from(at.bytes)).sum();
             let gone = Entry::OwnerGone { id: side.owner, bytes };
@@ -404,6 +402,48 @@ impl Broker {
             group.entries.push(Entry::Remove { owner, keys: removed.clone() });
         }
         let _ticket = temporary.append(group);
+    }
+
+    /// Gives a message to the temporary store for these durable subscriptions, each with its place there.
+    pub(super) fn spill_durables(&self, message: &Arc<Message>, to: &[(Arc<Durable>, Key)]) {
+        let Some(temporary) = self.stores.of(Keeper::Temporary).filter(|_| !to.is_empty()) else {
+            return;
+        };
+        let mut group = Group::default();
+        let mut owners = Vec::new();
+        for (durable, key) in to {
+            let [_, place] = &durable.sides;
+            let owner = match place.get() {
+                Some(side) => side.owner,
+                None => {
+                    let id = temporary.next_owner();
+                    let record = OwnerRecord::Durable {
+                        client_id: durable.key.client_id.clone(),
+                        name: durable.key.name.clone(),
+                        info: Box::new((*durable.info).clone()),
+                    };
+                    group.entries.push(Entry::Owner { id, record });
+                    let holder = Holder::Durable(Arc::downgrade(durable));
+                    self.introduce_side(place, Keeper::Temporary, id, holder, temporary).owner
+                }
+            };
+            owners.push((owner, *key));
+        }
+        let message = Arc::clone(message);
+        let redeliveries = u32::try_from(message.redelivery_counter).unwrap_or(0);
+        group.entries.push(Entry::Add(Add { owners, message, redeliveries, due_ms: None }));
+        let _ticket = temporary.append(group);
+    }
+
+    /// What left a durable subscription for good need not be in the temporary store any more.
+    fn forget_spilled(&self, sides: &[OnceLock<Arc<Side>>; 2], keys: Vec<(Key, Location)>) {
+        let side = side_of(sides, Keeper::Temporary);
+        if let (Some(temporary), Some(side), false) =
+            (self.stores.of(Keeper::Temporary), side, keys.is_empty())
+        {
+            let gone = Entry::Remove { owner: side.owner, keys };
+            let _ticket = temporary.append(Group { entries: vec![gone], wanted: false });
+        }
     }
 
     /// Gives a message to the temporary store for these topic consumers, each with its place there.
@@ -483,15 +523,22 @@ impl Broker {
     /// Reads a page that a browser waits for.
     pub(super) fn fetch_for_browser(&self, queue: &QueueCell, page: Option<Page>) {
         let Some(page) = page else { return };
-        let [journal, temporary] = &queue.sides;
-        let side = if page.keeper == Keeper::Temporary { temporary } else { journal };
-        self.fetch(side.get(), page);
+        self.fetch(side_of(&queue.sides, page.keeper), page);
     }
 
     /// Whether so much memory is taken that what can lie elsewhere should
     /// (`cursorMemoryHighWaterMark`, 70 %).
     pub(super) fn is_memory_short(&self) -> bool {
         self.memory.used() > self.memory.limit() / 100 * MEMORY_HIGH_WATER_PERCENT
+    }
+}
+
+/// Which of the two sides of a destination or durable subscription a keeper knows.
+fn side_of(sides: &[OnceLock<Arc<Side>>; 2], keeper: Keeper) -> Option<&Arc<Side>> {
+    let [journal, temporary] = sides;
+    match keeper {
+        Keeper::Temporary => temporary.get(),
+        Keeper::Memory | Keeper::Journal => journal.get(),
     }
 }
 
@@ -506,4 +553,4 @@ pub(super) fn added(owner: OwnerId, key: Key, message: &Arc<Message>) -> Entry {
 }
 
 /// `cursorMemoryHighWaterMark` where no policy says otherwise.
-const MEMORY_HIGH_WATER_PERCENT: usize = 70;
+pub(super) const MEMORY_HIGH_WATER_PERCENT: usize = 70;

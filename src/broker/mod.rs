@@ -65,6 +65,7 @@ use parking_lot::Mutex;
 
 use self::advisory::Advisories;
 use self::arrivals::Arrivals;
+use self::backlog::Keeper;
 use self::bridge_advisory::Bridges;
 use self::cluster::Cluster;
 use self::dead_letter::Discarding;
@@ -451,7 +452,11 @@ impl Broker {
 
     /// The same, with the records for the caller to append.
     fn apply_in(&self, queue: &Arc<QueueCell>, event: Event, group: &mut Group) -> bool {
-        let Some(effects) = queue.apply(event, self.moment()) else { return false };
+        let mut moment = self.moment();
+        if let Event::Send { keeper: Keeper::Memory, .. } = &event {
+            moment.short |= self.spills_from(queue);
+        }
+        let Some(effects) = queue.apply(event, moment) else { return false };
         self.carry_out(queue, effects, group);
         true
     }
@@ -464,7 +469,10 @@ impl Broker {
     }
 
     fn apply_durable_in(&self, durable: &Arc<Durable>, event: durable::Event, group: &mut Group) {
-        let effects = durable.apply(event, self.moment());
+        let mut effects = durable.apply(event, self.moment());
+        for (key, message) in std::mem::take(&mut effects.spilled) {
+            self.spill_durables(&message, &[(Arc::clone(durable), key)]);
+        }
         self.carry_out_durable(durable, effects, group);
     }
 
@@ -483,7 +491,7 @@ impl Broker {
                 let (bytes, removed) = queue.remove();
                 self.memory.free(bytes);
                 self.forget_owner(queue.owner, &removed);
-                self.forget_temporary(&queue, &removed);
+                self.forget_temporary(&queue.sides, &removed);
                 for client in self.all_clients() {
                     client.forget_queue(&queue);
                 }

@@ -280,10 +280,18 @@ impl Broker {
         message: &Arc<Message>,
     ) -> bool {
         let Some(published) = topic.publish(message, self) else { return false };
+        let mut spilled = Vec::new();
         for (durable, key) in durables {
             let message = Arc::clone(message);
-            self.apply_durable(&durable, durable::Event::Publish { key, message, keeper });
+            let event = durable::Event::Publish { key, message, keeper };
+            let mut effects = durable.apply(event, self.moment());
+            let goes = !std::mem::take(&mut effects.spilled).is_empty();
+            let mut group = Group::default();
+            self.carry_out_durable(&durable, effects, &mut group);
+            let _ticket = self.append(group);
+            spilled.extend(goes.then_some((durable, key)));
         }
+        self.spill_durables(message, &spilled);
         self.published(topic, message, published);
         true
     }

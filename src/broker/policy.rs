@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::message::MESSAGE_BYTES_MIN;
 use super::options::{PolicyEntry, PolicyMap};
 use crate::openwire::{ConsumerInfo, Destination, Message};
 use crate::store::Audit;
@@ -132,6 +133,16 @@ impl PolicyEntry {
     /// Whether a destination with this consumer is not idle (`gcWithNetworkConsumers`).
     pub fn keeps_in_use(&self, consumer: &ConsumerInfo) -> bool {
         !(self.gc_with_network_consumers && consumer.network_subscription)
+    }
+
+    /// What `count` messages of together `bytes` bytes count for in `memoryLimit` (`minimumMessageSize`).
+    pub fn counted_bytes(&self, count: usize, bytes: usize) -> usize {
+        let each = usize::try_from(self.minimum_message_size).unwrap_or(usize::MAX);
+        if each == MESSAGE_BYTES_MIN {
+            return bytes;
+        }
+        let least = count.saturating_mul(MESSAGE_BYTES_MIN);
+        bytes.saturating_sub(least).saturating_add(count.saturating_mul(each))
     }
 }
 

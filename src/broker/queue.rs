@@ -25,6 +25,7 @@ use std::sync::{Arc, Weak};
 
 use super::backlog::{Backlog, Held, Keeper, Near, Page};
 use super::groups::Groups;
+use super::keeping::MEMORY_HIGH_WATER_PERCENT;
 use super::options::PolicyEntry;
 use super::options::policy::MessageGroupMap;
 use super::subscription::Subscription;
@@ -275,11 +276,16 @@ impl Queue {
         self.pending.placed(key, at, near)
     }
 
+    fn memory_bytes(&self) -> usize {
+        let count = self.pending.resident() + self.in_flight.len();
+        self.policy.counted_bytes(count, self.pending.resident_bytes() + self.in_flight_bytes)
+    }
+
     /// `cursorMemoryHighWaterMark` of the queue's own memory limit.
     fn high_water_bytes(&self) -> usize {
-        let percent = usize::from(self.policy.cursor_memory_high_water_mark);
+        let mark = usize::from(self.policy.cursor_memory_high_water_mark);
         let limit = self.policy.memory_limit.and_then(|limit| usize::try_from(limit).ok());
-        limit.map_or(usize::MAX, |limit| limit / 100 * percent)
+        limit.map_or(usize::MAX, |limit| limit / 100 * mark.min(MEMORY_HIGH_WATER_PERCENT))
     }
 
     fn fetched(&mut self, page: Vec<(Key, Fetched)>, now_ms: i64, effects: &mut Effects) {

@@ -16,6 +16,7 @@ use super::statistics::Figures;
 use super::subscription::durable::Durable;
 use super::subscription::{Role, Subscription};
 use super::topic::TopicCell;
+use super::usage::Warned;
 use crate::openwire::{ConsumerId, Destination, DestinationKind};
 
 /// A destination of either kind.
@@ -44,6 +45,14 @@ impl Cell {
         match self {
             Self::Queue(queue) => queue.figures(),
             Self::Topic(topic) => topic.figures(),
+        }
+    }
+
+    /// When the log last said that producers are held here.
+    pub fn warned(&self) -> &Warned {
+        match self {
+            Self::Queue(queue) => &queue.warned,
+            Self::Topic(topic) => &topic.warned,
         }
     }
 

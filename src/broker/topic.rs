@@ -13,7 +13,7 @@ use super::statistics::Figures;
 use super::subscription::durable::Durable;
 use super::subscription::topic::Outcome;
 use super::subscription::{Role, Subscription};
-use super::usage::Charge;
+use super::usage::{Charge, Warned};
 use crate::openwire::{ConsumerId, ConsumerInfo, Destination, Message};
 use crate::store::{Key, OwnerId};
 
@@ -28,6 +28,8 @@ pub struct TopicCell {
     enqueued: AtomicU64,
     enqueued_bytes: AtomicU64,
     producers: AtomicI32,
+    /// When the log last said that producers are held here.
+    pub warned: Warned,
     /// Bytes of the messages that wait in memory for consumers.
     waiting_bytes: Arc<AtomicUsize>,
 }
@@ -108,11 +110,12 @@ impl TopicCell {
             enqueued: AtomicU64::new(0),
             enqueued_bytes: AtomicU64::new(0),
             producers: AtomicI32::new(0),
+            warned: Warned::default(),
             waiting_bytes: Arc::default(),
         }
     }
 
-    /// Bytes of the messages that wait in memory for consumers; each counts once.
+    /// Bytes that the messages count for which wait in memory for consumers; each counts once.
     pub fn waiting_bytes(&self) -> usize {
         self.waiting_bytes.load(Ordering::Relaxed)
     }
@@ -124,7 +127,11 @@ impl TopicCell {
             Role::Topic(flow) => flow.lock().may_spool(),
             Role::Queue(_) | Role::Browser(_) | Role::Durable(_) => false,
         };
-        topic.durables.is_empty() && topic.consumers.iter().all(spools)
+        topic.consumers.iter().all(spools)
+    }
+
+    pub fn has_durables(&self) -> bool {
+        !self.topic.lock().durables.is_empty()
     }
 
     fn hearers(&self, topic: &Topic, message: &Message) -> Hearers {
@@ -193,7 +200,9 @@ impl TopicCell {
 
     /// Takes the memory of a message that is to wait.
     fn charge(&self, message: &Message, broker: &Broker) -> Arc<Charge> {
-        Charge::take(message.memory_bytes(), &self.waiting_bytes, &broker.memory)
+        let bytes = message.memory_bytes();
+        let counted = self.policy.counted_bytes(1, bytes);
+        Charge::take(bytes, &broker.memory, counted, &self.waiting_bytes)
     }
 
     /// Adds a consumer, and gives it what was kept for it; one that is here by another name of its

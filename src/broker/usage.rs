@@ -1,7 +1,8 @@
 //! How much memory messages take, and who waits until they take less.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -84,24 +85,44 @@ impl Usage {
 #[derive(Debug)]
 pub struct Charge {
     bytes: usize,
-    destination: Arc<AtomicUsize>,
     memory: Arc<Usage>,
+    counted: usize,
+    destination: Arc<AtomicUsize>,
 }
 
 impl Charge {
-    /// Takes so many bytes of `memory`, which count for `destination` too.
-    pub fn take(bytes: usize, destination: &Arc<AtomicUsize>, memory: &Arc<Usage>) -> Arc<Self> {
-        destination.fetch_add(bytes, Ordering::Relaxed);
+    /// Takes so many bytes of `memory`, which are `counted` bytes to `destination`.
+    pub fn take(
+        bytes: usize,
+        memory: &Arc<Usage>,
+        counted: usize,
+        destination: &Arc<AtomicUsize>,
+    ) -> Arc<Self> {
+        destination.fetch_add(counted, Ordering::Relaxed);
         memory.take(bytes);
-        Arc::new(Self { bytes, destination: Arc::clone(destination), memory: Arc::clone(memory) })
+        let (memory, destination) = (Arc::clone(memory), Arc::clone(destination));
+        Arc::new(Self { bytes, memory, counted, destination })
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
         // Before who waits for memory is woken, and looks.
-        self.destination.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.destination.fetch_sub(self.counted, Ordering::Relaxed);
         self.memory.free(self.bytes);
+    }
+}
+
+/// When the log last said that producers of a destination are held, in milliseconds since 1970.
+#[derive(Debug, Default)]
+pub struct Warned(AtomicI64);
+
+impl Warned {
+    /// Whether it is to be said again, which then has been done.
+    pub fn is_due(&self, now_ms: i64, every: Duration) -> bool {
+        let every_ms = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
+        let due = |last: i64| (now_ms.saturating_sub(last) >= every_ms).then_some(now_ms);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
     }
 }
 
@@ -155,12 +176,19 @@ mod tests {
     }
 
     #[test]
+    fn a_destination_is_named_once_in_an_interval() {
+        let (warned, every) = (Warned::default(), Duration::from_millis(100));
+        let due = [1000, 1001, 1099, 1100, 1101].map(|now_ms| warned.is_due(now_ms, every));
+        assert_eq!(due, [true, false, false, true, false]);
+    }
+
+    #[test]
     fn what_waits_for_several_counts_once_until_the_last_has_it() {
         let (topic, memory) = (Arc::default(), Arc::new(Usage::new(10)));
-        let one = Charge::take(7, &topic, &memory);
+        let one = Charge::take(7, &memory, 9, &topic);
         let other = Arc::clone(&one);
         drop(one);
-        assert_eq!((topic.load(Ordering::Relaxed), memory.used()), (7, 7));
+        assert_eq!((topic.load(Ordering::Relaxed), memory.used()), (9, 7));
         drop(other);
         assert_eq!((topic.load(Ordering::Relaxed), memory.used()), (0, 0));
     }

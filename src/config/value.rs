@@ -95,6 +95,13 @@ pub(super) fn percent(text: &str) -> Read<u8> {
     number.ok_or(Expected::of("a percentage from 0 to 100"))
 }
 
+/// A percentage that may be out of reach.
+pub(super) fn mark(text: &str) -> Read<u8> {
+    let number = text.trim().parse::<u32>().ok();
+    let number = number.ok_or(Expected::of("a percentage from 0 on"))?;
+    Ok(u8::try_from(number).unwrap_or(u8::MAX))
+}
+
 pub(super) fn port(text: &str) -> Read<u16> {
     text.trim().parse().map_err(|_bad| Expected::of("a port from 0 to 65535"))
 }

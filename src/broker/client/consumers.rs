@@ -500,7 +500,8 @@ impl crate::broker::Broker {
         recovered: Option<RecoveredOwner>,
     ) -> Arc<Durable> {
         let store_first = self.stores.topics_store_first();
-        let durable = Durable::new(key, Arc::clone(info), filter.clone(), owner, store_first);
+        let mut durable = Durable::new(key, Arc::clone(info), filter.clone(), owner, store_first);
+        durable.keeps_all = self.options.keep_durable_subs_active;
         let durable = Arc::new(durable);
         // Before the journal knows it: what an owner does not hold is not kept.
         if let Some(recovered) = recovered {
@@ -514,6 +515,7 @@ impl crate::broker::Broker {
         let (bytes, removed) = durable.remove();
         self.memory.free(bytes);
         self.forget_owner(durable.owner, &removed);
+        self.forget_temporary(&durable.sides, &removed);
     }
 
     /// Ends a durable subscription.

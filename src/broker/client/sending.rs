@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Client, removal_of};
 use crate::base::bug::planted_bug;
 use crate::broker::keeping::TemporaryRoom;
+use crate::broker::queue::QueueCell;
 use crate::broker::refusal::Refusal;
 use crate::broker::region::Cell;
 use crate::broker::{Broker, why};
@@ -27,10 +28,26 @@ pub struct Wait {
     broker: Arc<Broker>,
     destination: Arc<Destination>,
     producer: Option<Arc<ProducerId>>,
-    persistent: bool,
+    kept: Kept,
     give_up_after: Option<Duration>,
     /// `blockedProducerWarningInterval`.
     warn_every: Option<Duration>,
+}
+
+/// Whether a message has to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Not,
+    /// By queues, and by topics that have durable subscriptions.
+    Persistent,
+    /// Wherever it is sent to: until then.
+    Scheduled,
+}
+
+impl Kept {
+    fn of(persistent: bool) -> Self {
+        if persistent { Self::Persistent } else { Self::Not }
+    }
 }
 
 /// What there is too little of.
@@ -40,13 +57,15 @@ enum Shortage {
     /// Disk: the limit of `storeUsage` is reached, or the file system is full.
     Store {
         limit_bytes: u64,
+        /// `storeUsageHighWaterMark`.
+        percent: u8,
     },
     /// More waits to be written than there should; a moment helps.
     Writing,
 }
 
 /// A held producer is first named in the log after this long.
-const WARN_AFTER: Duration = Duration::from_secs(10);
+const WARN_AFTER: Duration = Duration::from_secs(1);
 
 impl Wait {
     /// Returns when there is room.
@@ -68,27 +87,29 @@ impl Wait {
         let broker = &self.broker;
         let journal = broker.stores.journal.as_ref().map(|journal| journal.changed());
         let temporary = broker.stores.temporary.as_ref().map(|store| store.changed());
-        let changed = if self.persistent { journal } else { temporary };
-        let has_room = || broker.shortage(&self.destination, self.persistent).is_none();
+        let changed = if self.kept == Kept::Not { temporary } else { journal };
+        let has_room = || broker.shortage(&self.destination, self.kept).is_none();
         let room = broker.memory.freed_until(changed, has_room);
         tokio::pin!(room);
+        let Some(every) = self.warn_every else { return room.await };
         let began = tokio::time::Instant::now();
         let mut next = WARN_AFTER;
-        loop {
-            match tokio::time::timeout_at(began + next, &mut room).await {
-                Ok(()) => return,
-                Err(_) => self.warn(next),
-            }
-            let Some(every) = self.warn_every else { return room.await };
+        while tokio::time::timeout_at(began + next, &mut room).await.is_err() {
+            self.warn(next, every);
             next += every.max(WARN_AFTER);
         }
     }
 
-    fn warn(&self, blocked: Duration) {
-        let Some(shortage) = self.broker.shortage(&self.destination, self.persistent) else {
+    /// Says that the producer is held, unless the log has just said it of another one of the destination.
+    fn warn(&self, blocked: Duration, every: Duration) {
+        let Some(shortage) = self.broker.shortage(&self.destination, self.kept) else {
             return;
         };
         let Self { destination, .. } = self;
+        let cell = self.broker.region.get(destination);
+        if cell.is_some_and(|cell| !cell.warned().is_due(self.broker.now_ms(), every)) {
+            return;
+        }
         let producer = self.producer.as_ref().map(ToString::to_string).unwrap_or_default();
         let held = match shortage {
             Shortage::Memory => format!("{shortage}. Producer ({producer}) stopped"),
@@ -104,7 +125,7 @@ impl Wait {
     }
 
     fn no_space(&self) -> Refusal {
-        let shortage = self.broker.shortage(&self.destination, self.persistent);
+        let shortage = self.broker.shortage(&self.destination, self.kept);
         no_space(shortage.unwrap_or(Shortage::Memory), &self.destination)
     }
 }
@@ -115,8 +136,8 @@ impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => write!(f, "Usage Manager Memory Limit reached"),
-            Self::Store { limit_bytes } => {
-                write!(f, "Persistent store is Full, 100% of {limit_bytes}")
+            Self::Store { limit_bytes, percent } => {
+                write!(f, "Persistent store is Full, {percent}% of {limit_bytes}")
             }
             Self::Writing => write!(f, "The disk is slower than what is sent"),
         }
@@ -131,9 +152,14 @@ fn no_space(shortage: Shortage, destination: &Destination) -> Refusal {
 
 impl Broker {
     /// What messages for this destination have to wait for.
-    fn shortage(&self, destination: &Destination, persistent: bool) -> Option<Shortage> {
+    fn shortage(&self, destination: &Destination, kept: Kept) -> Option<Shortage> {
         // What memory cannot hold goes to the temporary store.
-        let spills = !persistent && self.memory.is_full() && self.spills(destination);
+        let spills = kept == Kept::Not
+            && if self.memory.is_full() {
+                self.spills(destination)
+            } else {
+                self.is_full_for(destination) && self.spills_at_limit(destination)
+            };
         match spills.then(|| self.stores.temporary_room()) {
             Some(TemporaryRoom::Free) => return None,
             Some(TemporaryRoom::Congested | TemporaryRoom::Opening) => {
@@ -144,19 +170,33 @@ impl Broker {
             }
             Some(TemporaryRoom::Nothing) | None => {}
         }
-        let journal = self.stores.journal.as_ref().filter(|_| persistent)?;
+        let journal = self.stores.journal.as_ref().filter(|_| kept != Kept::Not)?;
         if destination.is_temporary() {
             return None;
         }
         let limit_bytes = self.stores.store_limit_bytes;
-        match journal.pressure() {
-            Pressure::Full => Some(Shortage::Store { limit_bytes }),
+        let percent = self.store_mark(destination);
+        let shortage = match journal.pressure() {
+            Pressure::Full => Some(Shortage::Store { limit_bytes, percent: 100 }),
             Pressure::Congested => Some(Shortage::Writing),
-            Pressure::Free if journal.written_bytes() >= self.store_mark_bytes(destination) => {
-                Some(Shortage::Store { limit_bytes })
+            Pressure::Free if journal.written_bytes() >= mark_bytes(limit_bytes, percent) => {
+                Some(Shortage::Store { limit_bytes, percent })
             }
             Pressure::Free => None,
-        }
+        };
+        shortage.filter(|_| kept == Kept::Scheduled || self.is_stored(destination))
+    }
+
+    /// Whether what is persistent is stored that is sent here, be it by what it is copied to.
+    fn is_stored(&self, destination: &Destination) -> bool {
+        destination.members().iter().any(|member| {
+            let heard = match self.region.get(member) {
+                Some(Cell::Topic(topic)) => topic.has_durables(),
+                Some(Cell::Queue(_)) => true,
+                None => member.is_queue(),
+            };
+            heard || self.forwarding.concerns(member)
+        })
     }
 
     /// Whether what waits at this destination goes to the temporary store when memory is short.
@@ -167,9 +207,24 @@ impl Broker {
         })
     }
 
+    /// Whether what waits here goes to the temporary store when it reaches `memoryLimit`. Without a journal
+    /// ActiveMQ keeps all that waits in memory.
+    fn spills_at_limit(&self, destination: &Destination) -> bool {
+        let is_queue = destination.is_queue() && !destination.is_composite();
+        is_queue && !destination.is_temporary() && self.stores.journal.is_some()
+    }
+
+    /// Whether a message that comes to this queue now is to go to the temporary store.
+    pub(in crate::broker) fn spills_from(&self, queue: &QueueCell) -> bool {
+        queue.policy.memory_limit.is_some()
+            && self.spills_at_limit(&queue.destination)
+            && queue.is_over_mark()
+            && self.stores.has_temporary_room()
+    }
+
     /// What a producer has to wait for, where its destination has it wait.
-    fn held_by(&self, destination: &Destination, persistent: bool) -> Option<Shortage> {
-        let shortage = self.shortage(destination, persistent)?;
+    fn held_by(&self, destination: &Destination, kept: Kept) -> Option<Shortage> {
+        let shortage = self.shortage(destination, kept)?;
         let own_limit = shortage == Shortage::Memory && !self.memory.is_full();
         let goes_on =
             own_limit && !self.region.policies().entry_for(destination).producer_flow_control;
@@ -190,7 +245,7 @@ impl Broker {
         destination: &Destination,
         persistent: bool,
     ) -> Option<Refusal> {
-        let shortage = self.held_by(destination, persistent)?;
+        let shortage = self.held_by(destination, Kept::of(persistent))?;
         let fails = shortage != Shortage::Writing && self.fails_when_full(destination);
         fails.then(|| no_space(shortage, destination))
     }
@@ -226,29 +281,25 @@ impl Broker {
         destination: &Arc<Destination>,
         persistent: bool,
     ) -> Option<Wait> {
-        self.held_by(destination, persistent)?;
+        let kept = Kept::of(persistent);
+        self.held_by(destination, kept)?;
         let policy = self.region.policies().entry_for(destination);
         Some(Wait {
             broker: self.this.upgrade()?,
             destination: Arc::clone(destination),
             producer: None,
-            persistent,
+            kept,
             give_up_after: None,
             warn_every: policy.blocked_producer_warning_interval,
         })
     }
 
-    /// Where `storeUsageHighWaterMark` stands for this destination.
-    fn store_mark_bytes(&self, destination: &Destination) -> u64 {
-        let limit = self.stores.store_limit_bytes;
+    /// `storeUsageHighWaterMark` of this destination, in percent.
+    fn store_mark(&self, destination: &Destination) -> u8 {
         if !self.region.policies().mark_store() {
-            return limit;
+            return 100;
         }
-        let policy = self.region.policies().entry_for(destination);
-        match policy.store_usage_high_water_mark {
-            100.. => limit,
-            percent => limit / 100 * u64::from(percent),
-        }
+        self.region.policies().entry_for(destination).store_usage_high_water_mark.min(100)
     }
 
     fn tell_full(&self, destination: &Destination, producer: Option<&Arc<ProducerInfo>>) {
@@ -272,6 +323,10 @@ impl Broker {
             (None, _) | (_, None) => false,
         }
     }
+}
+
+fn mark_bytes(limit_bytes: u64, percent: u8) -> u64 {
+    if percent == 100 { limit_bytes } else { limit_bytes / 100 * u64::from(percent) }
 }
 
 /// As the logging plugin writes it.
@@ -372,9 +427,15 @@ impl Client {
             return Ok(Room::Free);
         }
         // All that is sent later is stored. One whose properties say nonsense is refused when it is sent.
-        let persistent = message.persistent
+        let scheduled =
             || self.broker.scheduler.order_of(message).is_ok_and(|order| order.is_some());
-        let Some(shortage) = self.broker.held_by(destination, persistent) else {
+        let needs_no_look =
+            message.persistent && destination.is_queue() && !destination.is_composite();
+        let kept = match needs_no_look {
+            false if scheduled() => Kept::Scheduled,
+            _ => Kept::of(message.persistent),
+        };
+        let Some(shortage) = self.broker.held_by(destination, kept) else {
             return Ok(Room::Free);
         };
         if shortage == Shortage::Memory {
@@ -390,7 +451,7 @@ impl Client {
             broker: Arc::clone(&self.broker),
             destination: Arc::clone(destination),
             producer: message.producer_id.clone(),
-            persistent,
+            kept,
             give_up_after: policy_timeout.or(usage.send_fail_if_no_space_after_timeout),
             warn_every: policy.blocked_producer_warning_interval,
         }))

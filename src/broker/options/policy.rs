@@ -51,7 +51,7 @@ options! {
         producer_flow_control: bool = true,
         /// Bytes of memory for one destination; `None` shares the broker's.
         memory_limit: Option<u64> = None,
-        /// Smallest size in bytes that a message counts for.
+        /// What a message counts for in `memory_limit` beside its body and properties, in bytes.
         minimum_message_size: u64 = 1024,
         /// `None` takes the broker's.
         send_fail_if_no_space: Option<bool> = None,

@@ -11,6 +11,7 @@ use crate::broker::keeping::Side;
 use crate::broker::options::PolicyEntry;
 use crate::broker::statistics::Figures;
 use crate::broker::subscription::Subscription;
+use crate::broker::usage::Warned;
 use crate::broker::why::Standing;
 use crate::openwire::{Destination, Message};
 use crate::store::{Key, Location, OwnerId, RecoveredOwner};
@@ -25,6 +26,8 @@ pub struct QueueCell {
     pub sides: [OnceLock<Arc<Side>>; 2],
     /// Dead letters were sent here.
     dead_letters: AtomicBool,
+    /// When the log last said that producers are held here.
+    pub warned: Warned,
     pub policy: Arc<PolicyEntry>,
     queue: Mutex<Queue>,
 }
@@ -42,6 +45,7 @@ impl QueueCell {
             owner,
             sides: Default::default(),
             dead_letters: AtomicBool::new(false),
+            warned: Warned::default(),
             policy,
             queue,
         }
@@ -213,7 +217,7 @@ impl QueueCell {
             in_flight,
             cached: queue.pending.resident() as u64 + in_flight,
             enqueued_bytes: bytes,
-            memory: (queue.pending.resident_bytes() + queue.in_flight_bytes) as u64,
+            memory: queue.memory_bytes() as u64,
             consumers: queue.consumers.len() as u64,
             producers: u64::try_from(queue.producers).unwrap_or(0),
         }
@@ -228,9 +232,14 @@ impl QueueCell {
         first.and_then(|(_, held)| held.message.as_ref()).map(|message| message.broker_in_time)
     }
 
-    /// Bytes of its messages in memory.
-    pub fn memory_bytes(&self) -> usize {
+    /// Whether so much of its own memory is taken that what comes need not wait there.
+    pub fn is_over_mark(&self) -> bool {
         let queue = self.queue.lock();
-        queue.pending.resident_bytes() + queue.in_flight_bytes
+        queue.memory_bytes() >= queue.high_water_bytes()
+    }
+
+    /// Bytes that its messages in memory count for.
+    pub fn memory_bytes(&self) -> usize {
+        self.queue.lock().memory_bytes()
     }
 }

@@ -62,7 +62,7 @@ pub struct Moment<'a> {
     /// Whether messages are given out. A broker that stops gives out nothing more: what one consumer
     /// leaves behind would go to the next, which leaves too.
     pub open: bool,
-    /// Memory is short: what waits and can be kept elsewhere goes there.
+    /// Memory is short, or that of the queue: what waits and can be kept elsewhere goes there.
     pub short: bool,
     /// Counts what is taken before the lock is released: it may be given back as soon as that is.
     pub memory: &'a Usage,

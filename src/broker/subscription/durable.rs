@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::window::InFlight;
 use super::{Filter, Subscription};
-use crate::broker::backlog::{Backlog, Held, Keeper};
+use crate::broker::backlog::{Backlog, Held, Keeper, Near};
 use crate::broker::hearers::Hearers;
 use crate::broker::keeping::Side;
 use crate::broker::queue::{Effects, LastDelivered, Moment, Removed, near};
@@ -44,8 +44,10 @@ pub struct Durable {
     pub info: Arc<ConsumerInfo>,
     /// What the journal calls it; `None` where nothing is stored.
     pub owner: Option<OwnerId>,
-    /// By which the journal calls it.
-    pub side: OnceLock<Arc<Side>>,
+    /// By which its keepers call it: the journal, and the temporary store.
+    pub sides: [OnceLock<Arc<Side>>; 2],
+    /// What is not persistent waits for its consumer too while that is away (`keepDurableSubsActive`).
+    pub keeps_all: bool,
     state: Mutex<State>,
 }
 
@@ -111,7 +113,8 @@ impl Durable {
             away_since: None,
             removed: false,
         };
-        Self { key, info, owner, side: OnceLock::new(), state: Mutex::new(state) }
+        let sides = Default::default();
+        Self { key, info, owner, sides, keeps_all: true, state: Mutex::new(state) }
     }
 
     /// Takes over what the journal had.
@@ -163,7 +166,8 @@ impl Durable {
         let mut state = self.state.lock();
         let wanted = state.filter.is_among(hearers)
             && state.filter.accepts(message, message.redelivery_counter);
-        if state.removed || !wanted {
+        let missed = !self.keeps_all && !message.persistent && state.active.is_none();
+        if state.removed || !wanted || missed {
             return None;
         }
         Some(state.next_key())
@@ -180,45 +184,54 @@ impl Durable {
     pub fn apply(&self, event: Event, moment: Moment<'_>) -> Effects {
         let mut effects = Effects::default();
         let mut state = self.state.lock();
+        let mut published = None;
+        if let Event::Publish { key, keeper: Keeper::Memory, .. } = &event
+            && moment.short
+        {
+            published = Some(*key);
+        }
         if !state.removed {
             state.apply(event, moment.now_ms, &mut effects);
             if moment.open {
                 state.dispatch(moment.now_ms, &mut effects);
             }
         }
+        // What its consumer did not get at once goes to the temporary store.
+        if let Some(key) = published {
+            effects.spilled.extend(state.pending.spill(key).map(|message| (key, message)));
+        }
         moment.memory.take(effects.taken_bytes);
         effects
     }
 
-    /// The journal tells where messages lie; see [`crate::broker::queue::QueueCell::placed`].
-    pub fn placed(&self, placed: &[(Key, Location)], short: bool) -> (u64, usize) {
+    /// A keeper tells where messages lie; see [`crate::broker::queue::QueueCell::placed`].
+    pub fn placed(&self, keeper: Keeper, placed: &[(Key, Location)], short: bool) -> (u64, usize) {
         let mut state = self.state.lock();
         let near = near(short, state.active.is_some());
         let (mut dead, mut freed) = (0, 0);
         for (key, at) in placed {
-            if let Some(place) = state.reserved.get_mut(key) {
-                dead += u64::from(std::mem::replace(place, *at).bytes);
-            } else if let Some(held) = state.in_flight.get_mut(key) {
-                dead += u64::from(std::mem::replace(&mut held.at, *at).bytes);
-            } else if let Some((old, bytes)) = state.pending.placed(*key, *at, near) {
-                dead += old;
-                freed += bytes;
-            } else {
-                dead += u64::from(at.bytes);
+            match state.placed(keeper, *key, *at, near) {
+                Some((old, bytes)) => {
+                    dead += old;
+                    freed += bytes;
+                }
+                None => dead += u64::from(at.bytes),
             }
         }
         (dead, freed)
     }
 
-    /// Whether a message lies where the journal thinks.
-    pub fn holds(&self, key: Key, at: Location) -> bool {
+    /// Whether a message lies where its keeper thinks.
+    pub fn holds(&self, keeper: Keeper, key: Key, at: Location) -> bool {
         let state = self.state.lock();
+        let is_it = |held: &Held| held.keeper == keeper && held.at == at;
         let held = state.pending.get(key).or_else(|| state.in_flight.get(&key));
-        held.is_some_and(|held| held.at == at) || state.reserved.get(&key) == Some(&at)
+        let comes = keeper == Keeper::Journal && state.reserved.get(&key) == Some(&at);
+        held.is_some_and(is_it) || comes
     }
 
-    /// Drops the subscription with all that waits. Returns what was in memory, in bytes, and what the
-    /// journal need not keep any more.
+    /// Drops the subscription with all that waits. Returns what was in memory, in bytes, and what its
+    /// keepers need not keep any more.
     pub fn remove(&self) -> (usize, Removed) {
         let mut state = self.state.lock();
         state.removed = true;
@@ -237,6 +250,25 @@ impl State {
         self.next_seq += 1;
         self.reserved.insert(key, Location::NONE);
         key
+    }
+
+    fn placed(
+        &mut self,
+        keeper: Keeper,
+        key: Key,
+        at: Location,
+        near: Near,
+    ) -> Option<(u64, usize)> {
+        if let Some(place) = self.reserved.get_mut(&key).filter(|_| keeper == Keeper::Journal) {
+            let before = std::mem::replace(place, at);
+            return Some((u64::from(before.bytes), 0));
+        }
+        if let Some(held) = self.in_flight.get_mut(&key).filter(|held| held.keeper == keeper) {
+            let before = std::mem::replace(&mut held.at, at);
+            return Some((u64::from(before.bytes), 0));
+        }
+        self.pending.get(key).filter(|held| held.keeper == keeper)?;
+        self.pending.placed(key, at, near)
     }
 
     fn apply(&mut self, event: Event, now_ms: i64, effects: &mut Effects) {

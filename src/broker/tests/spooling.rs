@@ -87,3 +87,38 @@ async fn what_has_to_wait_in_memory_waits_for_memory() {
     is_let_in(&mut bench, "topic://T").await;
     bench.broker.close_stores();
 }
+
+#[tokio::test]
+async fn what_durable_subscriptions_wait_for_takes_no_memory_and_comes_in_order() {
+    let directory = TempDir::with_prefix("openwired-full-").unwrap();
+    let mut bench = full(&directory, PolicyEntry::default());
+    for name in ["lagging", "away"] {
+        bench.consume(name, "topic://T", |info| {
+            info.subscription_name = Some("s".into());
+            info.prefetch_size = 1;
+        });
+    }
+    bench.leave("away", -1);
+    let body = bytes::Bytes::from(vec![7; 20_000]);
+    for _ in 0..200 {
+        is_let_in(&mut bench, "topic://T").await;
+        bench.send_with("topic://T", |message| {
+            message.persistent = false;
+            message.content = Some(body.clone());
+        });
+    }
+    bench.consume("away", "topic://T", |info| {
+        info.subscription_name = Some("s".into());
+        info.prefetch_size = 1;
+    });
+    for name in ["lagging", "away"] {
+        let (_, outbox) = bench.client(name);
+        for number in 0..200 {
+            tokio::time::timeout(SOON, outbox.ready()).await.expect("the next message");
+            assert_eq!(bench.got(name), number.to_string());
+            bench.ack(name, ack_type::STANDARD, 1);
+        }
+    }
+    assert_eq!(bench.broker.memory.used(), MEMORY_BYTES);
+    bench.broker.close_stores();
+}

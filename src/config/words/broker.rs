@@ -58,7 +58,7 @@ const ATTRIBUTES: &[Attribute<Config>] = &[
         broker.use_authenticated_principal_for_jmsx_user_id, BROKER_PART),
     set!("populateUserNameInMBeans", value::boolean => broker.populate_user_name_in_mbeans, JMX),
     known!("mbeanInvocationTimeout", value::long, JMX),
-    set!("keepDurableSubsActive", value::boolean => broker.keep_durable_subs_active, JVM),
+    set!("keepDurableSubsActive", value::boolean => broker.keep_durable_subs_active, SERVED),
     set!("rejectDurableConsumers", value::boolean => broker.reject_durable_consumers, SERVED),
     set!("offlineDurableSubscriberTimeout", value::millis_or_none =>
         broker.offline_durable_subscriber_timeout, SERVED),

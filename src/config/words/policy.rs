@@ -1,7 +1,7 @@
 //! `<destinationPolicy>`: the attributes of `<policyEntry>`; its children are in [`super::strategy`].
 
 use super::destination::{Patterned, entry};
-use super::standing::{JVM, MESSAGE_SIZE, PAGES, PER_MESSAGE, SERVED, STORE_AUDIT};
+use super::standing::{JVM, PAGES, PER_MESSAGE, SERVED, STORE_AUDIT};
 use super::strategy;
 use crate::broker::options::policy::{MessageGroupMap, PolicyEntry, PolicyMap};
 use crate::config::value::{self, Expected};
@@ -72,15 +72,15 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         set!("alwaysRetroactive", value::boolean => value.always_retroactive, SERVED),
         set!("producerFlowControl", value::boolean => value.producer_flow_control, SERVED),
         set!("memoryLimit", value::bytes_or_none => value.memory_limit, SERVED),
-        set!("minimumMessageSize", value::bytes => value.minimum_message_size, MESSAGE_SIZE),
+        set!("minimumMessageSize", value::bytes => value.minimum_message_size, SERVED),
         set!("sendFailIfNoSpace", value::boolean => value.send_fail_if_no_space, SERVED),
         set!("sendFailIfNoSpaceAfterTimeout", value::millis_or_none =>
             value.send_fail_if_no_space_after_timeout, SERVED),
         set!("blockedProducerWarningInterval", value::millis_or_none =>
             value.blocked_producer_warning_interval, SERVED),
-        set!("cursorMemoryHighWaterMark", value::percent =>
+        set!("cursorMemoryHighWaterMark", value::mark =>
             value.cursor_memory_high_water_mark, SERVED),
-        set!("storeUsageHighWaterMark", value::percent => value.store_usage_high_water_mark, SERVED),
+        set!("storeUsageHighWaterMark", value::mark => value.store_usage_high_water_mark, SERVED),
         set!("maxPageSize", value::count => value.max_page_size, PAGES),
         set!("maxBrowsePageSize", value::count => value.max_browse_page_size, PAGES),
         set!("expireMessagesPeriod", value::millis_or_none => value.expire_messages_period, SERVED),

@@ -40,8 +40,6 @@ pub(in crate::config) const ONE_JOURNAL: Standing =
     NotServed("all destinations share one journal, in the directory of <mKahaDB>");
 pub(in crate::config) const DISK_CHECK: Standing =
     NotServed("limits are compared with the disk at start only");
-pub(in crate::config) const MESSAGE_SIZE: Standing =
-    NotServed("each message counts for 1,024 bytes beside its body and properties");
 pub(in crate::config) const NO_PARENT: Standing =
     NoEffect("it is the share of a parent's limit, and this usage has no parent");
 pub(in crate::config) const ONE_MEMORY: Standing =

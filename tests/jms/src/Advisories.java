@@ -283,4 +283,15 @@ final class Advisories extends JmsTest {
             }
         }
     }
+
+    @Test
+    void who_comes_later_is_told_that_the_broker_is_the_master() throws Exception {
+        for (int n = 0; n < 2; n++) {
+            MessageConsumer watcher = auto(connect()).createConsumer(new ActiveMQTopic("ActiveMQ.Advisory.MasterBroker"));
+            Message told = take(watcher);
+            equal("Advisory", told.getJMSType());
+            equal("jms", told.getStringProperty("originBrokerName"));
+            nothing(watcher);
+        }
+    }
 }

@@ -8,8 +8,12 @@ import javax.jms.Session;
 import javax.jms.TemporaryQueue;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.ActiveMQMessageConsumer;
+import org.apache.activemq.advisory.DestinationSource;
 import org.apache.activemq.command.ActiveMQQueue;
 import org.apache.activemq.command.ActiveMQTopic;
+import org.apache.activemq.command.ConsumerId;
+import org.apache.activemq.command.ConsumerInfo;
+import org.apache.activemq.command.SessionId;
 
 /** Attributes of the broker that are not on by default. */
 final class BrokerWords extends ConfiguredTest {
@@ -18,9 +22,13 @@ final class BrokerWords extends ConfiguredTest {
         return Broker.Configuration.PLAIN.attributes("""
                 rejectDurableConsumers="true" allowTempAutoCreationOnSend="true"
                 rollbackOnlyOnAsyncException="false" schedulerSupport="true" maxSchedulerRepeatAllowed="2"
+                schedulePeriodForDestinationPurge="100"
                 """).policies("""
                 <policyEntry queue="Refuses.>" memoryLimit="1" sendFailIfNoSpace="true"/>
                 <policyEntry queue="Narrow.>" usePrefetchExtension="false"/>
+                <policyEntry queue="Idle.>" gcInactiveDestinations="true" inactiveTimeoutBeforeGC="100"/>
+                <policyEntry queue="Bridged.>" gcInactiveDestinations="true" inactiveTimeoutBeforeGC="100"
+                  gcWithNetworkConsumers="true"/>
                 """).elements("""
                 <destinationInterceptors>
                   <mirroredQueue copyMessage="true" prefix="Copy." postfix=".All"/>
@@ -103,5 +111,24 @@ final class BrokerWords extends ConfiguredTest {
             equal(kind.equals("Narrow") ? numbers(0, 2) : numbers(0, 10), takeAll(consumer));
             consumer.close();
         }
+    }
+
+    /** ActiveMQ forgets to remove it, and says so in its log, unless allowTempAutoCreationOnSend is on. */
+    @Test
+    void a_bridge_alone_does_not_keep_a_queue_where_the_policy_says_so() throws Exception {
+        ActiveMQConnection connection = connect();
+        DestinationSource source = connection.getDestinationSource();
+        ActiveMQMessageConsumer some = (ActiveMQMessageConsumer) auto(connection).createConsumer(topic());
+        SessionId session = some.getConsumerId().getParentId();
+        List<ActiveMQQueue> queues = List.of(q("Bridged"), q("Idle"));
+        for (ActiveMQQueue queue : queues) {
+            ConsumerInfo info = new ConsumerInfo(new ConsumerId(session, 1000 + queues.indexOf(queue)));
+            info.setDestination(queue);
+            info.setPrefetchSize(10);
+            info.setNetworkSubscription(true);
+            connection.syncSendPacket(info);
+        }
+        eventually("the first is gone", () -> !source.getQueues().contains(q("Bridged"))
+                && source.getQueues().contains(q("Idle")));
     }
 }

@@ -1,3 +1,4 @@
+import java.nio.file.Files;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
@@ -24,6 +25,9 @@ final class FlowControl extends ConfiguredTest {
                 <policyEntry topic="Waits.>" memoryLimit="1"/>
                 <policyEntry topic="Refuses.>" memoryLimit="1" sendFailIfNoSpace="true"/>
                 <policyEntry topic="Takes.>" memoryLimit="1" producerFlowControl="false"/>
+                <policyEntry queue="Quiet.>" memoryLimit="1" blockedProducerWarningInterval="0"/>
+                <policyEntry queue="Large.>" memoryLimit="100000" minimumMessageSize="30000" sendFailIfNoSpace="true"/>
+                <policyEntry queue="Small.>" memoryLimit="100000" sendFailIfNoSpace="true"/>
                 """);
     }
 
@@ -192,5 +196,49 @@ final class FlowControl extends ConfiguredTest {
         send(session, queue(), "next");
         session.commit();
         equal(List.of("next"), drain(queue()));
+    }
+
+    /** Sends until the queue has no room for more. */
+    private int sendUntilRefused(ActiveMQQueue queue, int most) throws Exception {
+        Session session = auto(connect("jms.alwaysSyncSend=true"));
+        MessageProducer producer = session.createProducer(queue);
+        producer.setDeliveryMode(DeliveryMode.NON_PERSISTENT);
+        for (int n = 0; n < most; n++) {
+            try {
+                producer.send(session.createTextMessage("" + n));
+            } catch (ResourceAllocationException full) {
+                return n;
+            }
+        }
+        return most;
+    }
+
+    @Test
+    void a_message_may_count_for_more_than_it_takes() throws Exception {
+        equal(4, sendUntilRefused(q("Large"), 60));
+        equal(numbers(0, 4), drain(q("Large")));
+        equal(60, sendUntilRefused(q("Small"), 60));
+        equal(numbers(0, 60), drain(q("Small")));
+    }
+
+    private boolean isNamed(ActiveMQQueue queue) throws Exception {
+        return Files.readAllLines(broker().log()).stream().anyMatch(
+                line -> line.contains("Usage Manager Memory Limit") && line.contains(queue.toString()));
+    }
+
+    @Test
+    void a_held_producer_is_named_in_the_log_unless_nobody_wants_to_know() throws Exception {
+        for (String kind : List.of("Quiet", "Waits")) {
+            Session session = auto(connect("jms.useAsyncSend=true"));
+            MessageProducer producer = session.createProducer(q(kind));
+            producer.setDeliveryMode(DeliveryMode.NON_PERSISTENT);
+            producer.send(session.createTextMessage("filler"));
+            producer.send(session.createTextMessage("held"));
+        }
+        eventually("it is named", () -> isNamed(q("Waits")));
+        check(!isNamed(q("Quiet")), "it is named too");
+        for (String kind : List.of("Quiet", "Waits")) {
+            equal(List.of("filler", "held"), takeTexts(auto(connect()).createConsumer(q(kind)), 2));
+        }
     }
 }

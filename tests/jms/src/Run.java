@@ -31,7 +31,7 @@ public final class Run {
             DeadLetters.class,
             FlowControl.class, Spooling.class, PolicyAdvisories.class, Retroactive.class, SlowTopics.class, SlowConsumers.class,
             Dispatching.class, TopicDispatch.class, Plugins.class, BrokerRedelivery.class, DebianExamples.class,
-            ForcedPersistence.class, Destinations.class, BrokerWords.class,
+            ForcedPersistence.class, Destinations.class, BrokerWords.class, Limits.class, Cursors.class, DestinationWords.class,
             RawCommands.class, Advisories.class, WireFormats.class,
             Classics.class, Failover.class, Scale.class, Stopping.class,
             PersistenceAfterStop.class, PersistenceAfterKill.class, XaRecovery.class, Audit.class,
