@@ -259,4 +259,28 @@ final class Classics extends JmsTest {
         message.setIntProperty("JMSXGroupSeq", sequence);
         session.createProducer(queue()).send(message);
     }
+
+    /** JMS 2 has them, its client for ActiveMQ refuses them itself, and goes on. */
+    @Test
+    void shared_consumers_are_refused_and_the_session_goes_on() throws Exception {
+        Session session = auto(connect());
+        for (String method : List.of("createSharedConsumer", "createSharedDurableConsumer")) {
+            java.lang.reflect.Method shared;
+            try {
+                shared = Session.class.getMethod(method, javax.jms.Topic.class, String.class);
+            } catch (NoSuchMethodException older) {
+                equal("javax.jms.Session", Session.class.getName());
+                continue;
+            }
+            try {
+                shared.invoke(session, topic(), "s");
+                check(false, method + " worked");
+            } catch (java.lang.reflect.InvocationTargetException refused) {
+                equal(UnsupportedOperationException.class, refused.getCause().getClass());
+            }
+        }
+        MessageConsumer plain = session.createConsumer(topic());
+        send(session, topic(), "x");
+        equal("x", takeText(plain));
+    }
 }

@@ -1,3 +1,4 @@
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import javax.jms.DeliveryMode;
@@ -48,6 +49,11 @@ final class DeadLetters extends ConfiguredTest {
                 <policyEntry queue="ActiveMQ.DLQ" enableAudit="false"/>
                 <policyEntry tempQueue="true"><deadLetterStrategy>
                   <individualDeadLetterStrategy queuePrefix="Temporary."/></deadLetterStrategy></policyEntry>
+                <policyEntry queue="Consumer.*.VirtualTopic.Short">
+                  <deadLetterStrategy><sharedDeadLetterStrategy maxAuditDepth="64">
+                    <deadLetterQueue><queue physicalName="Letters.Depth"/></deadLetterQueue>
+                  </sharedDeadLetterStrategy></deadLetterStrategy></policyEntry>
+                <policyEntry queue="Letters.Depth" enableAudit="false"/>
                 <policyEntry queue="Consumer.*.VirtualTopic.Twice"><deadLetterStrategy>
                   <sharedDeadLetterStrategy enableAudit="false"/></deadLetterStrategy></policyEntry>
                 """);
@@ -233,5 +239,34 @@ final class DeadLetters extends ConfiguredTest {
         session.rollback();
         consumer.close();
         nothing(letters(q("ActiveMQ.DLQ")));
+    }
+
+    @Test
+    void a_copy_is_only_told_from_so_many_that_died_lately() throws Exception {
+        int messages = 200;
+        ActiveMQQueue[] queues = {q("Consumer.A.VirtualTopic.Short"), q("Consumer.B.VirtualTopic.Short")};
+        for (ActiveMQQueue queue : queues) {
+            auto(connect()).createConsumer(queue).close();
+        }
+        Session session = auto(connect());
+        MessageProducer producer = session.createProducer(new ActiveMQTopic("VirtualTopic.Short"));
+        for (String text : numbers(0, messages)) {
+            producer.send(session.createTextMessage(text));
+        }
+        ActiveMQConnection connection = connect("jms.redeliveryPolicy.maximumRedeliveries=0");
+        MessageConsumer letters = auto(connect("jms.checkForDuplicates=false")).createConsumer(q("Letters.Depth"));
+        List<List<String>> found = new ArrayList<>();
+        for (ActiveMQQueue queue : queues) {
+            Session rejecting = transacted(connection);
+            MessageConsumer consumer = rejecting.createConsumer(queue);
+            takeTexts(consumer, messages);
+            rejecting.rollback();
+            consumer.close();
+            found.add(takeAll(letters));
+        }
+        equal(numbers(0, messages), found.get(0));
+        List<String> again = found.get(1);
+        check(again.contains("0") && !again.contains("" + (messages - 1)), "again came " + again);
+        check(again.size() >= messages / 4, "again came only " + again.size());
     }
 }

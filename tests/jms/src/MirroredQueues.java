@@ -3,6 +3,7 @@ import javax.jms.MessageConsumer;
 import javax.jms.Session;
 import org.apache.activemq.command.ActiveMQQueue;
 import org.apache.activemq.command.ActiveMQTopic;
+import javax.jms.TemporaryQueue;
 
 /** A broker that mirrors what is sent to queues on topics. */
 final class MirroredQueues extends ConfiguredTest {
@@ -29,5 +30,15 @@ final class MirroredQueues extends ConfiguredTest {
                 new ActiveMQQueue("Consumer.A.VirtualTopic.Mirror." + queue().getPhysicalName()));
         send(session, queue(), "x");
         equal("x", takeText(consumer));
+    }
+
+    @Test
+    void temporary_queues_have_a_mirror_too() throws Exception {
+        Session session = auto(connect());
+        MessageConsumer mirrors = session.createConsumer(new ActiveMQTopic("VirtualTopic.Mirror.>"));
+        TemporaryQueue replies = session.createTemporaryQueue();
+        send(session, replies, "reply");
+        equal("reply", takeText(mirrors));
+        equal("reply", takeText(session.createConsumer(replies)));
     }
 }

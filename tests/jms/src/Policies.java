@@ -1,3 +1,7 @@
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import javax.jms.MessageConsumer;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
@@ -94,5 +98,38 @@ final class Policies extends ConfiguredTest {
         MessageConsumer consumer = auto(connection).createConsumer(q("P.A.factory"));
         sendNumbers(auto(connection), q("P.A.factory"), 30);
         eventually("21 are given", () -> ((ActiveMQMessageConsumer) consumer).getMessageSize() == 21);
+    }
+
+    @Test
+    void the_default_entry_holds_where_no_other_does() throws Exception {
+        Path directory = Files.createTempDirectory("openwired-default");
+        closeAfter(() -> Broker.clear(directory));
+        Path file = Files.writeString(directory.resolve("activemq.xml"), """
+                <beans xmlns="http://www.springframework.org/schema/beans"
+                       xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
+                       xsi:schemaLocation="http://www.springframework.org/schema/beans
+                         http://www.springframework.org/schema/beans/spring-beans.xsd
+                         http://activemq.apache.org/schema/core
+                         http://activemq.apache.org/schema/core/activemq-core.xsd">
+                  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="jms" persistent="false">
+                    <destinationPolicy><policyMap>
+                      <defaultEntry><policyEntry queuePrefetch="3" topicPrefetch="2"/></defaultEntry>
+                      <policyEntries><policyEntry queue="Own.>" queuePrefetch="5"/></policyEntries>
+                    </policyMap></destinationPolicy>
+                    <transportConnectors><transportConnector uri="tcp://0.0.0.0:61616"/></transportConnectors>
+                  </broker>
+                </beans>
+                """);
+        Broker broker = closeAfter(Broker.of(file));
+        ActiveMQConnection connection = connectTo(broker.url());
+        Map<ActiveMQDestination, Integer> held = Map.of(new ActiveMQQueue("Any"), 3, new ActiveMQQueue("Own.Q"), 5,
+                new ActiveMQTopic("Any"), 2);
+        for (Map.Entry<ActiveMQDestination, Integer> each : held.entrySet()) {
+            ActiveMQMessageConsumer consumer = (ActiveMQMessageConsumer) client(connection).createConsumer(each.getKey());
+            sendNumbers(auto(connection), each.getKey(), 10);
+            eventually("it holds so many", () -> consumer.getMessageSize() == each.getValue());
+            TimeUnit.MILLISECONDS.sleep(MOMENT);
+            equal(each.getValue(), consumer.getMessageSize(), each.getKey() + "");
+        }
     }
 }

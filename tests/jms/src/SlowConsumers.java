@@ -14,6 +14,12 @@ final class SlowConsumers extends ConfiguredTest {
                 <policyEntry topic="Slow.T.>"><slowConsumerStrategy>
                   <abortSlowConsumerStrategy maxSlowDuration="500" checkPeriod="200"/>
                 </slowConsumerStrategy></policyEntry>
+                <policyEntry topic="Count.T.>"><slowConsumerStrategy>
+                  <abortSlowConsumerStrategy maxSlowCount="1" maxSlowDuration="-1" checkPeriod="200"/>
+                </slowConsumerStrategy></policyEntry>
+                <policyEntry topic="Often.T.>"><slowConsumerStrategy>
+                  <abortSlowConsumerStrategy maxSlowCount="100" maxSlowDuration="-1" checkPeriod="200"/>
+                </slowConsumerStrategy></policyEntry>
                 <policyEntry queue="Ack.>"><slowConsumerStrategy>
                   <abortSlowAckConsumerStrategy maxTimeSinceLastAck="500" maxSlowDuration="400" checkPeriod="200"/>
                 </slowConsumerStrategy></policyEntry>
@@ -77,5 +83,17 @@ final class SlowConsumers extends ConfiguredTest {
         eventually("the connection is cut", () -> connection.isTransportFailed());
         TimeUnit.MILLISECONDS.sleep(MOMENT);
         equal(numbers(0, 2), drain(queue));
+    }
+
+    @Test
+    void a_consumer_may_be_slow_so_often_and_no_more() throws Exception {
+        ActiveMQTopic often = new ActiveMQTopic("Often.T." + name());
+        ActiveMQMessageConsumer patient = consumer(option(often, "consumer.prefetchSize=2"));
+        sendNumbers(auto(connect()), often, 10);
+        ActiveMQTopic once = new ActiveMQTopic("Count.T." + name());
+        ActiveMQMessageConsumer slow = consumer(option(once, "consumer.prefetchSize=2"));
+        sendNumbers(auto(connect()), once, 10);
+        eventually("it is closed", () -> isClosed(slow));
+        check(!isClosed(patient), "the other is closed too");
     }
 }

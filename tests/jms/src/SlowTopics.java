@@ -26,8 +26,14 @@ final class SlowTopics extends ConfiguredTest {
                 <policyEntry topic="Letters.>">%1$s<deadLetterStrategy>
                   <individualDeadLetterStrategy processNonPersistent="true" topicPrefix="Dropped."/>
                 </deadLetterStrategy></policyEntry>
+                <policyEntry topic="Eager.>">%3$s%4$s<messageEvictionStrategy>
+                  <oldestMessageEvictionStrategy evictExpiredMessagesHighWatermark="2"/></messageEvictionStrategy>
+                </policyEntry>
+                <policyEntry topic="Lazy.>">%3$s%4$s</policyEntry>
                 <policyEntry topic="Nothing.>">%2$s</policyEntry>
-                """.formatted(limit.formatted(3), limit.formatted(0)));
+                """.formatted(limit.formatted(3), limit.formatted(0), limit.formatted(100), """
+                <deadLetterStrategy><individualDeadLetterStrategy processNonPersistent="true"
+                  topicPrefix="Expired."/></deadLetterStrategy>"""));
     }
 
     private ActiveMQTopic t(String kind) {
@@ -108,6 +114,36 @@ final class SlowTopics extends ConfiguredTest {
             Message letter = take(letters);
             equal("" + n, ((TextMessage) letter).getText());
             contains("TopicSubDiscard", letter.getStringProperty("dlqDeliveryFailureCause"));
+        }
+    }
+
+    /** A consumer for which three messages waited that expired, and then one that did not. */
+    private MessageConsumer slowWithExpired(ActiveMQTopic topic, MessageConsumer dead) throws Exception {
+        MessageConsumer slow = slow(topic);
+        Session session = auto(connect());
+        MessageProducer producer = session.createProducer(topic);
+        producer.setTimeToLive(20);
+        for (String text : numbers(0, 3)) {
+            producer.send(session.createTextMessage(text));
+        }
+        nothing(dead);
+        producer.setTimeToLive(0);
+        producer.send(session.createTextMessage("live"));
+        return slow;
+    }
+
+    @Test
+    void what_expired_goes_before_its_turn_once_so_much_waits() throws Exception {
+        for (String kind : List.of("Eager", "Lazy")) {
+            MessageConsumer dead = auto(connect()).createConsumer(
+                    new ActiveMQQueue("Expired." + t(kind).getPhysicalName()));
+            MessageConsumer slow = slowWithExpired(t(kind), dead);
+            if (kind.equals("Eager")) {
+                take(dead);
+            } else {
+                nothing(dead);
+            }
+            equal(List.of("first", "live"), takeAll(slow));
         }
     }
 }
