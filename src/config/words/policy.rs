@@ -1,7 +1,7 @@
 //! `<destinationPolicy>`: the attributes of `<policyEntry>`; its children are in [`super::strategy`].
 
 use super::destination::{Patterned, entry};
-use super::standing::{JVM, PAGES, PER_MESSAGE, SERVED, STORE_AUDIT};
+use super::standing::{CURSORS, JVM, PAGES, PER_MESSAGE, SERVED, STORE_AUDIT};
 use super::strategy;
 use crate::broker::options::policy::{MessageGroupMap, PolicyEntry, PolicyMap};
 use crate::config::value::{self, Expected};
@@ -136,11 +136,11 @@ pub(super) static POLICY_ENTRY: Words<Patterned<PolicyEntry>> = Words {
         child!("slowConsumerStrategy", strategy::SLOW_CONSUMER => value.slow_consumer, SERVED),
         child!("networkBridgeFilterFactory", strategy::BRIDGE_FILTER =>
             value.network_bridge_filter, SERVED),
-        child!("pendingQueuePolicy", strategy::QUEUE_CURSOR => value.queue_cursor, JVM),
+        child!("pendingQueuePolicy", strategy::QUEUE_CURSOR => value.queue_cursor, CURSORS),
         child!("pendingSubscriberPolicy", strategy::SUBSCRIBER_CURSOR =>
-            value.subscriber_cursor, JVM),
+            value.subscriber_cursor, CURSORS),
         child!("pendingDurableSubscriberPolicy", strategy::DURABLE_CURSOR =>
-            value.durable_subscriber_cursor, JVM),
+            value.durable_subscriber_cursor, CURSORS),
         child!("messageGroupMapFactory", strategy::GROUP_MAP => value.message_groups, SERVED),
     ],
 };

@@ -29,6 +29,9 @@ pub(in crate::config) const STOPS_ON_ERROR: Standing = NoEffect(
 );
 pub(in crate::config) const PAGES: Standing =
     NoEffect("messages are read back as consumers have room for them");
+pub(in crate::config) const CURSORS: Standing = NoEffect(
+    "what waits is in the store, or in the temporary one where memory is short, whatever its cursor",
+);
 pub(in crate::config) const STORE_AUDIT: Standing = NoEffect(
     "the store knows what a client sends again after a failover; a queue drops nothing else",
 );
