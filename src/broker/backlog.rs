@@ -22,13 +22,18 @@ use crate::openwire::Message;
 use crate::store::{Fetched, Key, Location, Stored};
 
 /// Messages that stay in memory beside those on their way to consumers.
-const NEAR_MESSAGES: usize = 512;
+const NEAR_MESSAGES: usize = 1024;
 /// Bytes of them.
 const NEAR_BYTES: usize = 1 << 20;
 /// The part of both that stays while nobody consumes.
 const FAR_SHARE: usize = 16;
 /// Bytes of the journal that one page takes, beside its first message.
 const PAGE_BYTES: u64 = 1 << 20;
+
+/// Bytes of bodies that were read back and stay for those who come to them later.
+pub const LINGERING_BYTES: usize = 16 << 20;
+/// The same where memory is short, or one consumer takes all.
+pub const LINGERING_BYTES_FEW: usize = 2 * NEAR_BYTES;
 
 /// What keeps a message, so that it need not be in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,11 +269,12 @@ impl Backlog {
     }
 
     /// A page came. All consumers have passed `passed`: what was read for them before that and not taken
-    /// leaves memory again, and so does the page before where much is in memory, as browsers take nothing.
-    pub fn fetched(&mut self, page: Vec<(Key, Fetched)>, passed: Key) -> Arrival {
+    /// leaves memory again. So does the page before where more than `most` bytes are in memory, as browsers take
+    /// nothing, and consumers with selectors may be far apart.
+    pub fn fetched(&mut self, page: Vec<(Key, Fetched)>, passed: Key, most: usize) -> Arrival {
         self.fetching = false;
         let mut arrival = Arrival::default();
-        let crowded = self.resident > 2 * NEAR_MESSAGES;
+        let crowded = self.resident_bytes > most;
         for key in std::mem::take(&mut self.page) {
             if key < passed || crowded {
                 arrival.freed_bytes += self.cool(key);
@@ -389,33 +395,48 @@ mod tests {
 
     #[test]
     fn what_is_placed_beyond_the_near_part_is_cold_and_comes_back_by_pages() {
-        let mut backlog = filled(2000);
+        let mut backlog = filled(3000);
         assert_eq!(backlog.resident, NEAR_MESSAGES);
-        for number in 0..300 {
+        for number in 0..600 {
             backlog.take(key(number)).unwrap();
         }
         let page = backlog.page_ahead().unwrap();
         assert_eq!(page.wanted.len(), NEAR_MESSAGES);
-        assert_eq!(page.wanted[0], (key(512), at(512)));
+        assert_eq!(page.wanted[0], (key(1024), at(1024)));
         assert_eq!(backlog.page_ahead(), None, "one page at a time");
         let bodies = page.wanted.iter().map(|(key, _)| (*key, Fetched::Message(message(0))));
-        let arrival = backlog.fetched(bodies.collect(), Key::FIRST);
+        let arrival = backlog.fetched(bodies.collect(), Key::FIRST, LINGERING_BYTES_FEW);
         assert_eq!(arrival.taken_bytes, NEAR_MESSAGES * 1024);
-        assert!(backlog.get(key(1023)).unwrap().message.is_some());
-        assert!(backlog.get(key(1024)).unwrap().message.is_none());
+        assert!(backlog.get(key(2047)).unwrap().message.is_some());
+        assert!(backlog.get(key(2048)).unwrap().message.is_none());
     }
 
     #[test]
     fn what_all_consumers_passed_leaves_memory_when_the_next_page_comes() {
-        let mut backlog = filled(2000);
-        let page = backlog.page_from(key(1000)).unwrap();
-        assert_eq!(page.wanted[0].0, key(1000));
+        let mut backlog = filled(4000);
+        let page = backlog.page_from(key(2000)).unwrap();
+        assert_eq!(page.wanted[0].0, key(2000));
         let bodies = page.wanted.iter().map(|(key, _)| (*key, Fetched::Message(message(0))));
-        backlog.fetched(bodies.collect(), Key::FIRST);
+        backlog.fetched(bodies.collect(), Key::FIRST, LINGERING_BYTES_FEW);
         let before = backlog.resident;
-        let arrival = backlog.fetched(Vec::new(), key(1500));
+        let arrival = backlog.fetched(Vec::new(), key(2500), LINGERING_BYTES_FEW);
         assert_eq!(arrival.freed_bytes, 500 * 1024);
         assert_eq!(backlog.resident, before - 500);
+    }
+
+    #[test]
+    fn what_was_read_stays_for_others_while_there_is_room() {
+        let mut backlog = filled(4000);
+        let mut come = |from: u64, most: usize| {
+            let page = backlog.page_from(key(from)).unwrap();
+            let bodies = page.wanted.iter().map(|(key, _)| (*key, Fetched::Message(message(0))));
+            backlog.fetched(bodies.collect(), Key::FIRST, most).freed_bytes
+        };
+        assert_eq!(come(1024, LINGERING_BYTES), 0);
+        assert_eq!(come(2048, LINGERING_BYTES), 0, "nobody has passed the page before");
+        assert_eq!(come(3072, LINGERING_BYTES_FEW), 1024 * 1024, "there is less room");
+        assert!(backlog.get(key(1024)).unwrap().message.is_some());
+        assert!(backlog.get(key(2048)).unwrap().message.is_none());
     }
 
     #[test]
@@ -425,20 +446,20 @@ mod tests {
             backlog.insert(key(number), Held::new(message(0), Keeper::Memory));
         }
         assert_eq!(backlog.page_ahead(), None);
-        let mut backlog = filled(600);
+        let mut backlog = filled(1100);
         let page = backlog.page_from(Key::FIRST).unwrap();
         let moved = page.wanted.iter().map(|(key, _)| (*key, Fetched::Moved)).collect();
-        backlog.fetched(moved, Key::FIRST);
+        backlog.fetched(moved, Key::FIRST, LINGERING_BYTES_FEW);
         assert_eq!(backlog.page_from(Key::FIRST).unwrap().wanted, page.wanted);
     }
 
     #[test]
     fn damage_takes_the_one_message_out_and_says_why() {
-        let mut backlog = filled(600);
-        let damaged = vec![(key(599), Fetched::Damaged("segment 1, offset 599".to_owned()))];
-        let arrival = backlog.fetched(damaged, Key::FIRST);
-        assert_eq!(arrival.damaged, ["segment 1, offset 599"]);
-        assert_eq!(backlog.len(), 599);
+        let mut backlog = filled(1100);
+        let damaged = vec![(key(1099), Fetched::Damaged("segment 1, offset 1099".to_owned()))];
+        let arrival = backlog.fetched(damaged, Key::FIRST, LINGERING_BYTES_FEW);
+        assert_eq!(arrival.damaged, ["segment 1, offset 1099"]);
+        assert_eq!(backlog.len(), 1099);
     }
 
     #[test]

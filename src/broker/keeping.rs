@@ -205,7 +205,8 @@ impl Owner for Side {
         match &self.holder {
             Holder::Queue(queue) => {
                 if let Some(queue) = queue.upgrade() {
-                    broker.apply(&queue, Event::Fetched(fetched));
+                    let short = broker.is_memory_short();
+                    broker.apply(&queue, Event::Fetched { page: fetched, short });
                 }
             }
             Holder::Durable(durable) => {

@@ -23,7 +23,7 @@ mod event;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use super::backlog::{Backlog, Held, Keeper, Near, Page};
+use super::backlog::{Backlog, Held, Keeper, LINGERING_BYTES, LINGERING_BYTES_FEW, Near, Page};
 use super::groups::Groups;
 use super::keeping::MEMORY_HIGH_WATER_PERCENT;
 use super::options::PolicyEntry;
@@ -44,11 +44,25 @@ struct Consumer {
     subscription: Arc<Subscription>,
     /// Nothing pending before this is for the consumer.
     cursor: Key,
+    /// The message at the cursor was found to be for the consumer.
+    found: bool,
     /// The subscription knows that something waits here for room; an [`Event::Wake`] will come.
     noted: bool,
 }
 
 impl Consumer {
+    fn new(subscription: Arc<Subscription>) -> Self {
+        Self { subscription, cursor: Key::FIRST, found: false, noted: false }
+    }
+
+    /// Something is pending at `key` that was not there, or was another's.
+    fn look_from(&mut self, key: Key) {
+        if key <= self.cursor {
+            self.cursor = key;
+            self.found = false;
+        }
+    }
+
     fn has_room(&mut self, cell: &Arc<QueueCell>) -> bool {
         if self.noted {
             return self.subscription.has_room();
@@ -161,7 +175,7 @@ impl Queue {
             }
             Event::Wake(id) => self.forget_note(&id),
             Event::Expire => self.expire(now_ms, effects),
-            Event::Fetched(page) => self.fetched(page, now_ms, effects),
+            Event::Fetched { page, short } => self.fetched(page, short, now_ms, effects),
             Event::Look => self.look_again(now_ms),
             Event::Stored | Event::Started => {}
         }
@@ -288,10 +302,17 @@ impl Queue {
         limit.map_or(usize::MAX, |limit| limit / 100 * mark.min(MEMORY_HIGH_WATER_PERCENT))
     }
 
-    fn fetched(&mut self, page: Vec<(Key, Fetched)>, now_ms: i64, effects: &mut Effects) {
+    fn fetched(
+        &mut self,
+        page: Vec<(Key, Fetched)>,
+        short: bool,
+        now_ms: i64,
+        effects: &mut Effects,
+    ) {
         let cursors = self.consumers.iter().map(|consumer| consumer.cursor);
         let passed = cursors.min().unwrap_or(Key::FIRST);
-        let arrival = self.pending.fetched(page, passed);
+        let most = if short { LINGERING_BYTES_FEW } else { LINGERING_BYTES };
+        let arrival = self.pending.fetched(page, passed, most.min(self.high_water_bytes()));
         effects.taken_bytes += arrival.taken_bytes;
         effects.freed_bytes += arrival.freed_bytes;
         effects.damaged = arrival.damaged;
@@ -312,7 +333,7 @@ impl Queue {
                 self.exclusive = Some(Arc::clone(&subscription.id));
             }
         }
-        self.insert_in_order(Consumer { subscription, cursor: Key::FIRST, noted: false });
+        self.insert_in_order(Consumer::new(subscription));
     }
 
     fn forget_note(&mut self, id: &Arc<ConsumerId>) {
@@ -359,7 +380,7 @@ impl Queue {
         if served && self.replays() {
             // What was only for those here may now go back to where it came from.
             for bridge in self.consumers.iter_mut().filter(|it| !local(it)) {
-                bridge.cursor = Key::FIRST;
+                bridge.look_from(Key::FIRST);
             }
         }
         if self.exclusive.as_ref() == Some(id) {
@@ -393,7 +414,7 @@ impl Queue {
 
     fn lower_cursors(&mut self, key: Key) {
         for consumer in &mut self.consumers {
-            consumer.cursor = consumer.cursor.min(key);
+            consumer.look_from(key);
         }
     }
 

@@ -73,4 +73,9 @@ impl Location {
     pub fn is_none(self) -> bool {
         self.segment == 0
     }
+
+    /// Bytes from the beginning of the segment to the end of what this message keeps alive.
+    pub(super) fn end(self) -> u64 {
+        u64::from(self.offset) + u64::from(self.bytes)
+    }
 }

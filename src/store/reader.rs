@@ -22,6 +22,11 @@ use super::shared::{Phase, Shared, Wish};
 /// Files that are kept open.
 const OPEN_FILES: NonZeroUsize = NonZeroUsize::new(32).expect("not zero");
 
+/// Bytes that one call of the disk reads at most, where more than one record is wanted.
+const STRETCH_BYTES: u64 = 256 << 10;
+/// Bytes between two records that are read with them, as that costs less than another call.
+const GAP: u64 = 4 << 10;
+
 #[derive(Debug)]
 pub(super) struct Reader {
     shared: Arc<Shared>,
@@ -33,6 +38,33 @@ struct Open {
     path: PathBuf,
     file: Arc<dyn File>,
     salt: u64,
+}
+
+/// Neighbouring records of a segment, read by one call of the disk.
+#[derive(Debug, Default)]
+struct Stretch {
+    segment: u32,
+    offset: u32,
+    bytes: Vec<u8>,
+}
+
+impl Stretch {
+    /// Whether a record that begins at `at` was to be in here.
+    fn reaches(&self, at: Location) -> bool {
+        at.segment == self.segment && self.from(at).is_some_and(|bytes| !bytes.is_empty())
+    }
+
+    /// All bytes of the record at `at`, if they are here.
+    fn record(&self, at: Location) -> Option<&[u8]> {
+        let bytes = self.from(at).filter(|_| at.segment == self.segment)?;
+        let told = RecordView::length_told(bytes)?;
+        bytes.get(..usize::try_from(told).ok()?)
+    }
+
+    fn from(&self, at: Location) -> Option<&[u8]> {
+        let start = at.offset.checked_sub(self.offset)?;
+        self.bytes.get(usize::try_from(start).ok()?..)
+    }
 }
 
 impl Reader {
@@ -71,13 +103,17 @@ impl Reader {
             return true;
         }
         let mut fetched = Vec::with_capacity(wanted.len());
-        for (key, at) in wanted {
-            let read = self.read(at).unwrap_or_else(|error| {
+        let mut stretch = Stretch::default();
+        for (number, (key, at)) in wanted.iter().enumerate() {
+            if !stretch.reaches(*at) {
+                stretch = self.stretch(wanted.iter().skip(number).map(|(_, at)| *at));
+            }
+            let read = self.read_in(&stretch, *at).unwrap_or_else(|error| {
                 // A disk that fails for good is found by the writer.
                 error!("a message cannot be read: {error}");
                 Fetched::Damaged(error.to_string())
             });
-            fetched.push((key, read));
+            fetched.push((*key, read));
         }
         if let Some(owner) = owner.upgrade() {
             owner.fetched(fetched);
@@ -94,9 +130,32 @@ impl Reader {
         }
     }
 
+    /// Reads at once what lies close together from the first of `wanted` on. Empty where the first stands
+    /// alone, and where that fails: then each is read for itself, and says what is wrong.
+    fn stretch(&mut self, wanted: impl Iterator<Item = Location> + Clone) -> Stretch {
+        let (Some(first), Some(length)) = (wanted.clone().next(), together(wanted)) else {
+            return Stretch::default();
+        };
+        let mut bytes = Vec::new();
+        if let Ok(Some(open)) = self.open(first.segment) {
+            bytes.resize(length, 0);
+            let read = open.file.read_at(&mut bytes, first.offset.into());
+            bytes.truncate(read.unwrap_or(0));
+        }
+        Stretch { segment: first.segment, offset: first.offset, bytes }
+    }
+
     pub(super) fn read(&mut self, at: Location) -> Result<Fetched, StoreError> {
+        self.read_in(&Stretch::default(), at)
+    }
+
+    /// Reads one message, out of `stretch` where that has all of it.
+    fn read_in(&mut self, stretch: &Stretch, at: Location) -> Result<Fetched, StoreError> {
         let Some(open) = self.open(at.segment)? else { return Ok(Fetched::Moved) };
-        let bytes = self.bytes(&open, at)?;
+        let bytes = match stretch.record(at) {
+            Some(record) => Bytes::copy_from_slice(record),
+            None => Self::bytes(&open, at)?,
+        };
         let spot = Spot { salt: open.salt, segment: at.segment, offset: at.offset };
         let record = RecordView::parse(&bytes, spot);
         #[cfg(feature = "planted-bugs")]
@@ -116,7 +175,7 @@ impl Reader {
     }
 
     /// All bytes of a record.
-    fn bytes(&self, open: &Open, at: Location) -> Result<Bytes, StoreError> {
+    fn bytes(open: &Open, at: Location) -> Result<Bytes, StoreError> {
         let read = |length: u32| {
             let mut buffer = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
             let read = open.file.read_at(&mut buffer, u64::from(at.offset));
@@ -158,8 +217,61 @@ impl Reader {
     }
 }
 
+/// How many bytes from the first of `wanted` on are to be read at once. `None` where the next does not lie
+/// close behind it.
+fn together(mut wanted: impl Iterator<Item = Location>) -> Option<usize> {
+    let first = wanted.next()?;
+    let start = u64::from(first.offset);
+    let mut end = first.end();
+    for next in wanted {
+        let offset = u64::from(next.offset);
+        let follows = next.segment == first.segment && offset >= start && offset <= end + GAP;
+        if !follows || next.end() - start > STRETCH_BYTES {
+            break;
+        }
+        end = end.max(next.end());
+    }
+    usize::try_from(end - start).ok().filter(|_| end > first.end())
+}
+
 fn damaged(open: &Open, at: Location) -> Fetched {
     let text = format!("{} is damaged at {}", open.path.display(), at.offset);
     error!("{text}: a message that was stored there cannot be read any more");
     Fetched::Damaged(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(segment: u32, offset: u32, bytes: u32) -> Location {
+        Location { segment, offset, bytes }
+    }
+
+    fn length(wanted: &[Location]) -> Option<usize> {
+        together(wanted.iter().copied())
+    }
+
+    #[test]
+    fn neighbours_are_read_together() {
+        assert_eq!(length(&[]), None);
+        assert_eq!(length(&[at(1, 100, 300)]), None, "alone");
+        assert_eq!(length(&[at(1, 100, 300), at(1, 400, 300), at(1, 700, 300)]), Some(900));
+        assert_eq!(length(&[at(1, 100, 300), at(2, 400, 300)]), None, "another segment");
+        assert_eq!(length(&[at(1, 100, 300), at(1, 10, 30)]), None, "before it");
+        // A record that several owners share keeps less alive than it is long.
+        assert_eq!(length(&[at(1, 100, 100), at(1, 400, 100)]), Some(400));
+        let far = at(1, 401 + GAP as u32, 300);
+        assert_eq!(length(&[at(1, 100, 300), far]), None);
+        assert_eq!(length(&[at(1, 100, 300), at(1, 400, 1), far]), Some(601 + GAP as usize));
+    }
+
+    #[test]
+    fn so_much_is_read_at_once_and_no_more() {
+        let half = STRETCH_BYTES as u32 / 2;
+        let wanted = [at(1, 0, half), at(1, half, half), at(1, 2 * half, 1)];
+        assert_eq!(length(&wanted), Some(2 * half as usize));
+        assert_eq!(length(&[at(1, 0, half), at(1, half, half + 1)]), None);
+        assert_eq!(length(&[at(1, 0, u32::MAX), at(1, u32::MAX, u32::MAX)]), None);
+    }
 }

@@ -122,7 +122,7 @@ impl Queue {
         if let Some(key) = self.passed_over.take() {
             let bridges = self.consumers.iter_mut();
             for bridge in bridges.filter(|it| it.subscription.info.network_subscription) {
-                bridge.cursor = bridge.cursor.min(key);
+                bridge.look_from(key);
             }
         }
     }
@@ -217,6 +217,10 @@ impl Queue {
                 }
                 Stop::End => consumer.cursor = frontier,
             }
+            // What a bridge may have depends on who else is there and on the time, and who has a group changes.
+            consumer.found = matches!(stop, Stop::Found(_))
+                && !consumer.subscription.info.network_subscription
+                && self.groups.is_none();
             if let Stop::Cold(key) = stop {
                 self.cold_at = Some(self.cold_at.map_or(key, |other| other.min(key)));
             }
@@ -235,6 +239,9 @@ impl Queue {
             }
             if message.is_expired(now_ms) {
                 return Stop::Expired(key);
+            }
+            if consumer.found && key == consumer.cursor {
+                return Stop::Found(key);
             }
             let claim = self
                 .groups

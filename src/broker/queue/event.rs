@@ -38,8 +38,11 @@ pub enum Event {
     Wake(Arc<ConsumerId>),
     /// Look for what expired.
     Expire,
-    /// Bodies came that were asked for.
-    Fetched(Vec<(Key, Fetched)>),
+    /// Bodies came that were asked for. `short` says that there is little memory.
+    Fetched {
+        page: Vec<(Key, Fetched)>,
+        short: bool,
+    },
     /// What waited to be stored first is stored.
     Stored,
     /// With the key that [`reserve`](super::QueueCell::reserve) gave: nobody gets it before [`Event::Unlocked`].

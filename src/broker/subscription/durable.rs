@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::window::InFlight;
 use super::{Filter, Subscription};
-use crate::broker::backlog::{Backlog, Held, Keeper, Near};
+use crate::broker::backlog::{Backlog, Held, Keeper, LINGERING_BYTES_FEW, Near};
 use crate::broker::hearers::Hearers;
 use crate::broker::keeping::Side;
 use crate::broker::queue::{Effects, LastDelivered, Moment, Removed, near};
@@ -316,7 +316,7 @@ impl State {
             }
             Event::Expire => self.expire(now_ms, effects),
             Event::Fetched(page) => {
-                let arrival = self.pending.fetched(page, Key::FIRST);
+                let arrival = self.pending.fetched(page, Key::FIRST, LINGERING_BYTES_FEW);
                 effects.taken_bytes += arrival.taken_bytes;
                 effects.freed_bytes += arrival.freed_bytes;
                 effects.damaged = arrival.damaged;

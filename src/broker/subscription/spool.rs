@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::{Role, Subscription};
 use crate::broker::Broker;
-use crate::broker::backlog::{Backlog, Held, Keeper};
+use crate::broker::backlog::{Backlog, Held, Keeper, LINGERING_BYTES_FEW};
 use crate::broker::keeping::Side;
 use crate::broker::queue::{Effects, near};
 use crate::openwire::Message;
@@ -89,7 +89,7 @@ impl Spool {
 
     fn fetched(&mut self, page: Vec<(Key, Fetched)>, effects: &mut Effects) {
         let Some(waiting) = &mut self.waiting else { return };
-        let arrival = waiting.fetched(page, Key::FIRST);
+        let arrival = waiting.fetched(page, Key::FIRST, LINGERING_BYTES_FEW);
         effects.taken_bytes += arrival.taken_bytes;
         effects.freed_bytes += arrival.freed_bytes;
         effects.damaged = arrival.damaged;

@@ -379,6 +379,32 @@ fn a_selector_takes_its_messages_past_those_of_others() {
 }
 
 #[test]
+fn what_a_consumer_was_about_to_get_is_looked_at_again_when_another_had_it() {
+    let entry = PolicyEntry {
+        strict_order_dispatch: true,
+        consumers_before_dispatch_starts: 3,
+        ..PolicyEntry::default()
+    };
+    let mut bench = Bench::with(entry);
+    for kind in ["third's", "theirs"] {
+        bench.send_with("Q", |message| message.kind = Some(kind.into()));
+    }
+    for (name, selector) in [
+        ("first", "JMSType = 'theirs'"),
+        ("second", "JMSType = 'theirs' AND JMSXDeliveryCount < 2"),
+        ("third", "JMSType = 'third''s'"),
+    ] {
+        bench.consume(name, "Q", |info| info.selector = Some(selector.into()));
+    }
+    let got = ["first", "second", "third"].map(|name| bench.got(name));
+    assert_eq!(got, ["1", "", "0"]);
+    bench.leave("first", -2);
+    assert_eq!(bench.got("second"), "", "it would come a second time");
+    bench.consume("last", "Q", |_| ());
+    assert_eq!(bench.got("last"), "1*");
+}
+
+#[test]
 fn an_exclusive_consumer_gets_all_until_it_leaves() {
     let mut bench = Bench::new();
     bench.consume("a", "Q", |_| ());

@@ -234,26 +234,34 @@ impl Wound<'_> {
         let number = self.victim.part_of(self.path).map(|part| part.sealed.name.number);
         let found = Left::of(&opened.recovered, 0);
         let near = found.messages().filter(|(_, _, stored)| Some(stored.at.segment) == number);
-        let mut fetched = 0;
+        let mut page = Vec::new();
+        let mut whole = 0;
         for (_, key, stored) in near {
             let (from, to) = (stored.at.offset as usize, self.record_end(stored.at));
             let is_hit = self.is_touched(from, to);
-            if !is_hit && fetched >= 3 {
-                continue;
+            whole += usize::from(!is_hit);
+            if is_hit || whole <= 3 {
+                page.push((key, stored.at, is_hit));
             }
-            fetched += 1;
-            match (opened.fetch(key, stored.at), is_hit) {
+        }
+        let wanted = page.iter().map(|(key, at, _)| (*key, *at)).collect();
+        let fetched = opened.fetch_all(wanted);
+        for ((_, at, is_hit), (_, fetched)) in page.iter().zip(&fetched) {
+            match (fetched, is_hit) {
                 (Fetched::Damaged(text), true) if text.contains(&self.name()) => {}
                 (Fetched::Message(read), false) => {
-                    let number = self.victim.numbers[&stored.at];
-                    if *read != *message(number) {
+                    let number = self.victim.numbers[at];
+                    if **read != *message(number) {
                         return Err(format!("#{number} is altered"));
                     }
                 }
-                (other, _) => return Err(format!("{stored:?}: {other:?}")),
+                (other, _) => return Err(format!("{at:?}: {other:?}")),
             }
         }
-        Ok(())
+        match page.len() == fetched.len() {
+            true => Ok(()),
+            false => Err(format!("{} of {} bodies came", fetched.len(), page.len())),
+        }
     }
 
     fn record_end(&self, at: Location) -> usize {

@@ -192,11 +192,17 @@ impl Opened {
 
     /// Reads a body back.
     pub(super) fn fetch(&mut self, key: Key, at: Location) -> Fetched {
-        let holder = Arc::new(Holder::default());
-        self.journal.fetch(holder.weak(), vec![(key, at)]);
-        while self.hands.reader.turn() {}
-        let (_, fetched) = holder.fetched.lock().pop().unwrap();
+        let (_, fetched) = self.fetch_all(vec![(key, at)]).pop().unwrap();
         fetched
+    }
+
+    /// Reads bodies back as one page.
+    pub(super) fn fetch_all(&mut self, wanted: Vec<(Key, Location)>) -> Vec<(Key, Fetched)> {
+        let holder = Arc::new(Holder::default());
+        self.journal.fetch(holder.weak(), wanted);
+        while self.hands.reader.turn() {}
+        let mut fetched = holder.fetched.lock();
+        std::mem::take(&mut *fetched)
     }
 
     /// What was recovered, with all bodies looked at.
